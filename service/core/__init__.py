@@ -1,0 +1,1 @@
+"""Rules without I/O: no trio, no files, and no clock but an argument."""

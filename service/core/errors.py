@@ -1,0 +1,23 @@
+"""The errors that cross a border, each saying whose fault it is and what now."""
+
+
+class ConfigError(Exception):
+    """The owner's settings, tasks or schedules are wrong; the start is refused.
+
+    The message is one line that names the place, what it held and what it may hold.
+    """
+
+
+class StoreRefused(Exception):
+    """The database file cannot be ours (foreign, damaged, newer, locked); nothing was changed."""
+
+
+class StoreUnavailable(Exception):
+    """The store could not commit: the change may or may not stand.
+
+    Asking again is safe, with the same delivery key or the same claim.
+    """
+
+
+class StoreBroken(Exception):
+    """What is on disk can no longer be trusted (failed fsync, corruption); the process must end."""

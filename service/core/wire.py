@@ -1,0 +1,97 @@
+"""JSON and instants on their way in and out: strict both ways."""
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+__all__ = ["Json", "NotJson", "decode", "encode", "rfc3339"]
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+"""A value of RFC 8259, as Python holds it."""
+
+
+class NotJson(ValueError):  # noqa: N818 - names what the value is, not that it erred
+    """The text or the value is not JSON; the message says where and why."""
+
+
+def decode(text: bytes | str) -> Json:
+    """Parse strict JSON (RFC 8259, and no lone surrogates: RFC 7493 section 2.1).
+
+    Raises NotJson for anything else: NaN and Infinity, numbers beyond a double, nesting deeper
+    than the parser can follow, bytes that are not UTF-8. Of duplicate keys the last one counts.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        value: Json = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    if "\\ud" in text or "\\uD" in text:  # only such an escape can have made a lone surrogate
+        encode(value)
+    return value
+
+
+def encode(value: object) -> str:
+    """Write `value` as compact JSON.
+
+    Raises NotJson with the place of the first part that is not JSON, such as
+    ``$.items[3].when: datetime``.
+    """
+    try:
+        text = _ENCODER.encode(value)
+        text.encode()
+    except RecursionError:
+        raise NotJson("$: nested too deeply or holds itself") from None
+    except (TypeError, ValueError) as error:
+        raise NotJson(next(_faults(value, "$"), str(error))) from None
+    return text
+
+
+def rfc3339(instant: datetime | None) -> str | None:
+    """Write an aware instant in UTC with milliseconds, as RFC 3339 has it."""
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _refuse_constant(name: str) -> Json:
+    raise NotJson(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise NotJson(f"{digits[:40]} is beyond a double")
+    return number
+
+
+def _faults(value: object, place: str) -> Iterator[str]:
+    """Name each part that JSON cannot hold, deepest path first found."""
+    match value:
+        case None | bool() | int():
+            return
+        case float():
+            if not math.isfinite(value):
+                yield f"{place}: {value} is not a JSON number"
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                yield f"{place}: text with a lone surrogate"
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    yield f"{place}: a key is {type(key).__name__}, not str"
+                yield from _faults(item, f"{place}.{key}")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _faults(item, f"{place}[{index}]")
+        case _:
+            yield f"{place}: {type(value).__name__}"
