@@ -1,0 +1,16 @@
+"""Serves an app over HTTP/1.1: hypercorn and quart-trio, with their faults cured.
+
+Hypercorn speaks HTTP and runs the app; the connection it does so on is ours. Each cure stands
+where the fault would be:
+
+- `server`: who may come in, for how long, and how all of them leave.
+- `connection`: what a connection may cost in time.
+- `http1`: what hypercorn says and when it starts the app.
+- `limits`: the numbers.
+"""
+
+from service.serving.limits import Limits
+from service.serving.listening import listen
+from service.serving.server import serve
+
+__all__ = ["Limits", "listen", "serve"]
