@@ -1,0 +1,1 @@
+"""What the service tells the world: logs, traces, metrics and errors, none on the critical path."""

@@ -1,0 +1,68 @@
+"""An exception as data: types, messages and places, never the values of variables."""
+
+from traceback import walk_tb
+from types import FrameType, TracebackType
+from typing import Final
+
+from service.core.wire import Json
+
+__all__ = ["describe", "name_of"]
+
+OUTER_FRAMES: Final = 4
+INNER_FRAMES: Final = 12
+MEMBERS: Final = 8
+DEPTH: Final = 6
+MESSAGE_CHARACTERS: Final = 1024
+
+
+def describe(error: BaseException, depth: int = DEPTH) -> dict[str, Json]:
+    """Return type, message and stack of `error`, and of its cause and the members of its group.
+
+    The stack has the outermost call first. What lies deeper than `depth` is left out.
+    """
+    story: dict[str, Json] = {"type": name_of(error), "message": _message(error)}
+    stack = _stack(error.__traceback__)
+    if stack:
+        story["stack"] = stack
+    if depth > 1:
+        if isinstance(error, BaseExceptionGroup):
+            story["exceptions"] = [
+                describe(member, depth - 1) for member in error.exceptions[:MEMBERS]
+            ]
+        if error.__cause__ is not None:
+            story["cause"] = describe(error.__cause__, depth - 1)
+        elif error.__context__ is not None and not error.__suppress_context__:
+            story["context"] = describe(error.__context__, depth - 1)
+    return story
+
+
+def name_of(error: BaseException) -> str:
+    """Return the full name of the exception's type; built-in ones have no module."""
+    kind = type(error)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        message = str(error)
+    except Exception as fault:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return f"<{type(fault).__name__} when shown>"
+    return message[:MESSAGE_CHARACTERS]
+
+
+def _stack(trace: TracebackType | None) -> list[Json]:
+    places = [(frame, line) for frame, line in walk_tb(trace)]
+    if len(places) <= OUTER_FRAMES + INNER_FRAMES:
+        return [_place(frame, line) for frame, line in places]
+    skipped = len(places) - OUTER_FRAMES - INNER_FRAMES
+    return [
+        *(_place(frame, line) for frame, line in places[:OUTER_FRAMES]),
+        f"... {skipped} more",
+        *(_place(frame, line) for frame, line in places[-INNER_FRAMES:]),
+    ]
+
+
+def _place(frame: FrameType, line: int) -> str:
+    module = frame.f_globals.get("__name__", "?")
+    return f"{module}:{line} in {frame.f_code.co_qualname}"

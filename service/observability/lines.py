@@ -1,0 +1,117 @@
+"""From an event to one line of text, whatever the event holds.
+
+Nothing that a caller passes can raise here, break a line, hide a standard field or make a line
+longer than container runtimes pass on in one piece.
+"""
+
+import json
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from structlog.dev import ConsoleRenderer
+
+from service.core.wire import Json
+from service.observability.exceptions import describe
+from service.observability.thin import KEY_CHARACTERS, cut, plain
+
+__all__ = ["LINE_BYTES", "Render", "console_renderer", "json_line"]
+
+LINE_BYTES: Final = 16 * 1024  # container runtimes split longer lines
+
+Render: TypeAlias = "Callable[[float, str, Mapping[str, object]], bytes]"
+"""Makes a line from the wall clock in seconds, a level and an event."""
+
+_STANDARD: Final = frozenset({"timestamp", "level", "message"})
+_SPECIAL: Final = frozenset({"event", "exc_info"})
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+_UNPRINTABLE = re.compile(r"[^ -~]")
+
+
+def json_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
+    """Write an event as one line of JSON, standard fields first."""
+    line: dict[str, Json] = {
+        "timestamp": _timestamp(at),
+        "level": level,
+        "message": plain(event.get("event")),
+    }
+    for name, value in event.items():
+        if name not in _SPECIAL:
+            line[_field(name)] = plain(value)
+    error = event.get("exc_info")
+    if isinstance(error, BaseException):
+        line["exception"] = describe(error)
+    data = _encode(line)
+    return data if len(data) <= LINE_BYTES else _encode(_shortened(line))
+
+
+def console_renderer(*, colors: bool) -> Render:
+    """Return a renderer for a person at a terminal; control characters are escaped."""
+    pretty = ConsoleRenderer(colors=colors, sort_keys=False, pad_event_to=0)
+
+    def console_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
+        shown: dict[str, object] = {
+            "timestamp": _timestamp(at),
+            "level": level,
+            "event": _visible(str(plain(event.get("event")))),
+        }
+        for name, value in event.items():
+            if name not in _SPECIAL:
+                item = plain(value)
+                shown[_visible(_field(name))] = _visible(item) if isinstance(item, str) else item
+        error = event.get("exc_info")
+        if isinstance(error, BaseException):
+            story = "".join(traceback.format_exception(error)).rstrip("\n")
+            shown["exception"] = "\n".join(_visible(line) for line in story.split("\n"))
+        return f"{pretty(None, level, shown)}\n".encode()
+
+    return console_line
+
+
+def _field(name: str) -> str:
+    """Return a field's name that hides none of the standard fields."""
+    return f"{name}_" if name in _STANDARD else cut(name, KEY_CHARACTERS)
+
+
+def _encode(line: dict[str, Json]) -> bytes:
+    return f"{_visible(_ENCODER.encode(line))}\n".encode()
+
+
+def _visible(text: str) -> str:
+    """Escape as JSON does what could end a line elsewhere, drive a terminal or is not Unicode."""
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if character.isprintable():
+        return character
+    if "\ud800" <= character <= "\udfff":
+        return "\ufffd"  # a lone surrogate is no character; strict readers refuse even its escape
+    return json.dumps(character)[1:-1]
+
+
+def _shortened(line: dict[str, Json]) -> dict[str, Json]:
+    """Leave out the fields that make the line too long; standard ones come first and stay."""
+    kept: dict[str, Json] = {}
+    left = LINE_BYTES - len(b'{"cut":9999}\n')
+    for name, value in line.items():
+        size = len(_encode({name: value}))
+        if size <= left:
+            kept[name] = value
+            left -= size
+    kept["cut"] = len(line) - len(kept)
+    return kept
+
+
+def _timestamp(at: float) -> str:
+    seconds, fraction = divmod(at, 1)
+    return f"{_second(int(seconds))}.{int(fraction * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
