@@ -37,11 +37,11 @@ def error(message: str, data: Json = None) -> Result:
     return Result("error", message, data)
 
 
-class Permanent(Exception):  # noqa: N818 - read as a sentence: raise Permanent("no such repo")
+class Permanent(Exception):
     """Raise to fail the run for good: no retry follows."""
 
 
-class RetryAfter(Exception):  # noqa: N818 - read as a sentence: raise RetryAfter(60)
+class RetryAfter(Exception):
     """Raise to fail the attempt and name the wait before the next one, in seconds."""
 
     def __init__(self, seconds: float, message: str = "asked to be retried later") -> None:

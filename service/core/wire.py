@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 __all__ = ["Json", "NotJson", "decode", "encode", "rfc3339"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A value of RFC 8259, as Python holds it."""
 
 
-class NotJson(ValueError):  # noqa: N818 - names what the value is, not that it erred
+class NotJson(ValueError):
     """The text or the value is not JSON; the message says where and why."""
 
 
@@ -55,6 +55,23 @@ def rfc3339(instant: datetime | None) -> str | None:
     """Write an aware instant in UTC with milliseconds, as RFC 3339 has it."""
     if instant is None:
         return None
+    whole_seconds = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole_seconds}.{instant.microsecond // 1000:03d}Z"
+
+
+_ENCODER.encode(value)
+        text.encode()
+    except RecursionError:
+        raise NotJson("$: nested too deeply or holds itself") from None
+    except (TypeError, ValueError) as error:
+        raise NotJson(next(_faults(value, "$"), str(error))) from None
+    return text
+
+
+def rfc3339(instant: datetime | None) -> str | None:
+    """Write an aware instant in UTC with milliseconds, as RFC 3339 has it."""
+    if instant is None:
+        return None
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
 
 
@@ -73,25 +90,26 @@ def _finite(digits: str) -> float:
 
 
 def _faults(value: object, place: str) -> Iterator[str]:
-    """Name each part that JSON cannot hold, deepest path first found."""
-    match value:
-        case None | bool() | int():
-            return
-        case float():
-            if not math.isfinite(value):
-                yield f"{place}: {value} is not a JSON number"
-        case str():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                yield f"{place}: text with a lone surrogate"
-        case dict():
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    yield f"{place}: a key is {type(key).__name__}, not str"
-                yield from _faults(item, f"{place}.{key}")
-        case list() | tuple():
-            for index, item in enumerate(value):
-                yield from _faults(item, f"{place}[{index}]")
-        case _:
-            yield f"{place}: {type(value).__name__}"
+    """Name each part that JSON cannot hold."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield f"{place}: a key is {type(key).__name__}, not str"
+            yield from _faults(item, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _faults(item, f"{place}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place}: {value} is not a JSON number"
+    elif isinstance(value, str) and not _is_unicode(value):
+        yield f"{place}: text with a lone surrogate"
+    elif not isinstance(value, bool | int | float | str | None):
+        yield f"{place}: {type(value).__name__}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,270 @@
+"""The store actor: the sole owner of the database, answering questions in groups.
+
+Theory of operation
+-------------------
+Whatever waits in the mailbox while one group commits is the next group: no timer, no polling, and
+one fsync serves them all. Every ticket of a group is answered after its COMMIT, never before.
+
+Claims are the exception. They wait, parked, until a run is due, and ride in whatever group comes
+next, so the group that enqueues a run also hands it to an idle runner. When nothing comes, the
+store wakes at the next due instant. Parked claims outlive a full disk: they are put back and tried
+again.
+
+The store ends when its last door is closed, and is to be run in a shielded scope: cancellation is
+not its way out. When it crashes, its counter is closed, so that nobody waits for an answer that
+will never come.
+"""
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import attrs
+import outcome
+import trio
+
+from service.core.errors import StoreUnavailable
+from service.core.run import Run
+from service.messages import Claim, Probe, Question, Ticket
+from service.observability.logs import get_logger
+from service.storage import queries
+from service.storage.database import Database
+
+__all__ = ["Hop", "in_own_thread", "inline", "run_store"]
+
+GROUP_MAX: Final = 256
+"""Questions that share a transaction; bounds how long the first of them waits for the last."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long the disk may take for a group before its askers are told that it is unavailable."""
+
+RETRY_SECONDS: Final = 1.0
+"""Pause before parked claims are tried again after a group was lost."""
+
+PROBE_AFTER_SECONDS: Final = 10.0
+"""A write as young as this proves that the store commits."""
+
+LONGEST_SLEEP_SECONDS: Final = 30.0
+"""The wall clock, by which runs are due, may jump: it is looked at this often at least."""
+
+log = get_logger("service.store")
+
+T = TypeVar("T")
+
+
+class Hop(Protocol):
+    """How SQL leaves the event loop."""
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        """Call `function`, to its end even when cancelled, and return what it returns."""
+
+
+def in_own_thread() -> Hop:
+    """Return a hop to a worker thread, one call at a time."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def hop(function: Callable[[], T], /) -> T:
+        return await trio.to_thread.run_sync(function, limiter=limiter)
+
+    return hop
+
+
+async def inline(function: Callable[[], T], /) -> T:
+    """Hop nowhere: for tests on a virtual clock, which would not see a thread at work."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
+
+async def run_store(
+    mailbox: trio.MemoryReceiveChannel[Ticket[object]],
+    database: Database,
+    *,
+    now: Callable[[], datetime],
+    hop: Hop,
+) -> None:
+    """Answer questions until the last door is closed, then close the database.
+
+    Raises StoreBroken when the disk can no longer be trusted. Run it shielded from cancellation.
+    """
+    counter = _Counter(mailbox, database, now, hop)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(counter.keep_patience)
+            await counter.serve()
+            nursery.cancel_scope.cancel()
+    finally:
+        counter.close()
+        database.close()
+
+
+@attrs.frozen
+class _Served:
+    """What a group came to: a verdict for each question, and runs for the claims."""
+
+    verdicts: Sequence[outcome.Outcome[object]]
+    runs: Sequence[Run]
+    next_due: datetime | None
+    wrote: bool
+
+
+def _serve_group(
+    database: Database, questions: Sequence[Question[object]], claims: int, now: datetime
+) -> _Served:
+    """Answer a group in one transaction; on return it is on disk."""
+    changes_before = database.connection.total_changes
+    with database.transaction() as db:
+        verdicts = [
+            database.within_savepoint(partial(queries.answer, question, db, now))
+            for question in questions
+        ]
+        runs = queries.claim(db, now, claims) if claims else []
+        next_due = queries.next_due(db) if len(runs) < claims else None
+    return _Served(verdicts, runs, next_due, database.connection.total_changes > changes_before)
+
+
+@attrs.define(eq=False)
+class _Counter:
+    """Where tickets are taken up and answered."""
+
+    _mailbox: trio.MemoryReceiveChannel[Ticket[object]]
+    _database: Database
+    _now: Callable[[], datetime]
+    _hop: Hop
+    _parked: deque[Ticket[object]] = attrs.field(factory=deque)
+    _taken: list[Ticket[object]] = attrs.field(factory=list)
+    _taken_at: float = math.inf
+    _wake_at: float = math.inf
+    _written_at: float = -math.inf
+    _failing: bool = False
+
+    async def serve(self) -> None:
+        while True:
+            first = None
+            with trio.move_on_at(self._wake_at):
+                try:
+                    first = await self._mailbox.receive()
+                except trio.EndOfChannel:
+                    return
+            for ticket in self._waiting(first):
+                self._admit(ticket)
+            await self._serve_group()
+            if self._database.checkpoint_is_due():
+                await self._checkpoint()
+
+    def _waiting(self, first: Ticket[object] | None) -> Iterator[Ticket[object]]:
+        """Yield what waits in the mailbox, up to a group's size, without waiting for more."""
+        if first is not None:
+            yield first
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            for _ in range(GROUP_MAX):
+                yield self._mailbox.receive_nowait()
+
+    def _admit(self, ticket: Ticket[object]) -> None:
+        if isinstance(ticket.question, Claim):
+            self._parked.append(ticket)
+        elif isinstance(ticket.question, Probe) and self._is_known_to_write():
+            ticket.answer(outcome.Value(None))
+        elif ticket.take():
+            self._taken.append(ticket)
+
+    def _is_known_to_write(self) -> bool:
+        return not self._failing and trio.current_time() - self._written_at < PROBE_AFTER_SECONDS
+
+    async def _serve_group(self) -> None:
+        claims = self._take_claims()
+        if not self._taken and not claims:
+            return
+        self._taken_at = trio.current_time()
+        now = self._now()
+        questions = [ticket.question for ticket in self._taken]
+        try:
+            served = await self._hop(
+                partial(_serve_group, self._database, questions, len(claims), now)
+            )
+        except StoreUnavailable as error:
+            self._lose(claims, error)
+            return
+        finally:
+            self._taken_at = math.inf
+        for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
+            ticket.answer(verdict)
+        self._taken.clear()
+        for ticket, run in zip(claims, served.runs, strict=False):
+            ticket.answer(outcome.Value(run))
+        self._park(claims[len(served.runs) :])
+        self._wake_at = self._alarm(served.next_due, now)
+        if served.wrote:
+            self._note_success()
+
+    def _take_claims(self) -> list[Ticket[object]]:
+        if self._failing and trio.current_time() < self._wake_at:
+            return []
+        claims = [ticket for ticket in self._parked if ticket.take()]
+        self._parked.clear()
+        return claims
+
+    def _park(self, claims: Sequence[Ticket[object]]) -> None:
+        self._parked.extend(ticket for ticket in claims if ticket.put_back())
+
+    def _alarm(self, next_due: datetime | None, now: datetime) -> float:
+        """Return when to wake for the parked claims, on trio's clock."""
+        if not self._parked or next_due is None:
+            return math.inf
+        wait = max((next_due - now) / timedelta(seconds=1), 0.0)
+        return trio.current_time() + min(wait, LONGEST_SLEEP_SECONDS)
+
+    def _lose(self, claims: Sequence[Ticket[object]], error: StoreUnavailable) -> None:
+        for ticket in self._taken:
+            ticket.answer(outcome.Error(error))
+        self._taken.clear()
+        self._park(claims)
+        self._wake_at = trio.current_time() + RETRY_SECONDS
+        if not self._failing:
+            log.error("the store cannot commit", reason=str(error))
+        self._failing = True
+
+    def _note_success(self) -> None:
+        self._written_at = trio.current_time()
+        if self._failing:
+            log.info("the store commits again")
+        self._failing = False
+
+    async def _checkpoint(self) -> None:
+        try:
+            await self._hop(self._database.checkpoint)
+        except StoreUnavailable as error:
+            log.warning(
+                "the log could not be written back; it will be tried again", reason=str(error)
+            )
+
+    async def keep_patience(self) -> None:
+        """Refuse those who wait when the disk holds a group for too long."""
+        while True:
+            await trio.sleep(PATIENCE_SECONDS / 10)
+            if trio.current_time() - self._taken_at > PATIENCE_SECONDS:
+                late = StoreUnavailable(f"the disk takes longer than {PATIENCE_SECONDS:.0f} s")
+                self._refuse_all(late)
+
+    def _refuse_all(self, error: StoreUnavailable) -> None:
+        """Answer everybody but the claims, which can wait."""
+        for ticket in self._taken:
+            ticket.answer(outcome.Error(error))
+        for ticket in self._waiting(None):
+            if isinstance(ticket.question, Claim):
+                self._parked.append(ticket)
+            else:
+                ticket.answer(outcome.Error(error))
+
+    def close(self) -> None:
+        """Answer all who still wait, and let nobody else in."""
+        gone = StoreUnavailable("the store has ended")
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self._parked.append(self._mailbox.receive_nowait())
+        self._mailbox.close()
+        for ticket in (*self._taken, *self._parked):
+            ticket.answer(outcome.Error(gone))

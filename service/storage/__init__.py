@@ -1,0 +1,1 @@
+"""SQL, and nothing else: opening the file, and one function for each question."""

@@ -1,0 +1,317 @@
+"""The database file: opened by one owner, brought to our schema, and written in groups.
+
+Theory of operation
+-------------------
+One connection owns the file: it takes SQLite's exclusive lock before the write-ahead log is
+opened, so a second process is refused, and nobody else can checkpoint (SQLite before 3.51.3 can
+lose commits when two connections do).
+
+A new database is built under another name and linked to its own name when it is complete, so a
+file under that name is never empty or half made; one that is was not left by us, and is refused.
+A file that is refused is not changed. Closing a connection would write the log into it, so the
+refusing connection is left open in the error's traceback and the process is expected to end
+without cleaning up (`os._exit`).
+
+A group of questions shares one transaction, each in a savepoint of its own: a question that fails
+loses its savepoint. An error that loses the transaction loses the whole group. After a
+failed fsync nothing is known about the disk any more, and StoreBroken ends the process; the next
+start reads what really is there. Checkpoints are ours rather than SQLite's automatic ones because
+those hide their errors.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final, Self, TypeVar
+from urllib.parse import quote
+
+import attrs
+import outcome
+
+from service.core.errors import StoreBroken, StoreRefused, StoreUnavailable
+
+APPLICATION_ID: Final = 0x63776273
+"""Says that a SQLite file is ours (``PRAGMA application_id``)."""
+
+MEMORY: Final = ":memory:"
+
+CHECKPOINT_EVERY_GROUPS: Final = 256
+CHECK_SECONDS: Final = 0.3
+"""How long the look for damage at start may take; a large file is not checked to its end."""
+
+_LOCK_WAIT_SECONDS: Final = 2.0
+_HEADER_BYTES: Final = 100
+_BROKEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+    }
+)
+_LOSES_THE_GROUP: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class Database:
+    """The one connection to the store; used by one thread at a time."""
+
+    connection: sqlite3.Connection
+    _groups_since_checkpoint: int = 0
+
+    @classmethod
+    def open(cls, path: Path | None) -> Self:
+        """Open the database at `path`, or a new one in memory; create and migrate as needed.
+
+        Raises StoreRefused, having changed nothing, when the file cannot be ours.
+        """
+        if path is None:
+            connection = _connect(f"file:{MEMORY}")
+            _prepare_new(connection)
+        else:
+            if not path.exists():
+                _create(path)
+            _refuse_foreign(path)
+            connection = _connect(f"file:{quote(str(path.absolute()))}?mode=rw")
+            _own(connection, path)
+        _migrate(connection, path)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+        return cls(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction open; when the block has ended, it is on disk.
+
+        Raises StoreUnavailable when the transaction was lost, StoreBroken when the disk can no
+        longer be trusted; any other error of the block rolls it back.
+        """
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise _classified(error) from error
+        self._groups_since_checkpoint += 1
+
+    def within_savepoint(self, work: Callable[[], T]) -> outcome.Outcome[T]:
+        """Do a part of the open transaction that may fail alone.
+
+        Returns what the work returned or raised. Raises when its error lost the transaction.
+        """
+        self.connection.execute("SAVEPOINT question")
+        verdict = outcome.capture(work)
+        if isinstance(verdict, outcome.Error):
+            if isinstance(verdict.error, sqlite3.Error) and _loses_the_group(verdict.error):
+                raise verdict.error
+            if not self.connection.in_transaction:  # the next statement would stand alone
+                raise StoreUnavailable("the transaction was lost") from verdict.error
+            self.connection.execute("ROLLBACK TO question")
+        self.connection.execute("RELEASE question")
+        return verdict
+
+    def checkpoint_is_due(self) -> bool:
+        """Tell whether the log has grown enough to be written back."""
+        return self._groups_since_checkpoint >= CHECKPOINT_EVERY_GROUPS
+
+    def checkpoint(self) -> None:
+        """Write the log back into the database; its file is used again from the start.
+
+        Raises StoreUnavailable or StoreBroken; what was committed stays in the log.
+        """
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise _classified(error) from error
+        self._groups_since_checkpoint = 0
+
+    def close(self) -> None:
+        """Close the file, writing the log back if it can be; nothing committed depends on it."""
+        self.connection.close()
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
+def _create(path: Path) -> None:
+    """Build a new database beside `path` and link it there when it is complete."""
+    building = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building.unlink(missing_ok=True)
+        connection = _connect(f"file:{quote(str(building.absolute()))}?mode=rwc")
+        try:
+            _prepare_new(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        try:
+            os.link(building, path)
+        except FileExistsError:
+            pass  # another process was first; whether it is ours is checked next
+        finally:
+            building.unlink()
+        _sync_folder(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreRefused(f"{path}: cannot be created: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare_new(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first table
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for version, script in _migrations():
+        _apply(connection, version, script)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Read the file's header (https://sqlite.org/fileformat.html) and refuse what is not ours."""
+    try:
+        if not os.access(path, os.R_OK | os.W_OK) or not path.stat().st_mode & 0o222:
+            raise StoreRefused(f"{path}: is not writable; the service needs to read and write it")
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise StoreRefused(f"{path}: cannot be read: {error.strerror}") from error
+    if not header:
+        raise StoreRefused(f"{path}: is empty, and no store ever is; restore it or remove it")
+    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\x00"):
+        raise StoreRefused(f"{path}: is not a SQLite database")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreRefused(f"{path}: is another program's SQLite database")
+    _refuse_newer(path, int.from_bytes(header[60:64], "big"))
+    page_bytes = int.from_bytes(header[16:18], "big")
+    expected = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
+    if size < expected and not _has_log(path):
+        raise StoreRefused(f"{path}: is cut short, {size} of {expected} bytes; restore a backup")
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _refuse_newer(path: Path | None, version: int) -> None:
+    newest = _migrations()[-1][0]
+    if version > newest:
+        raise StoreRefused(
+            f"{path}: has schema version {version}, this service knows up to {newest}; "
+            "run the newer service"
+        )
+
+
+def _own(connection: sqlite3.Connection, path: Path) -> None:
+    """Take the exclusive lock, then look for damage as far as a short look reaches."""
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        faults = _quick_check(connection)
+    except sqlite3.Error as error:
+        if _primary(error) == sqlite3.SQLITE_BUSY:
+            raise StoreRefused(f"{path}: is in use by another process") from error
+        raise StoreRefused(f"{path}: {error}; restore a backup") from error
+    if faults:
+        raise StoreRefused(f"{path}: is damaged: {faults}; restore a backup")
+
+
+def _quick_check(connection: sqlite3.Connection) -> str | None:
+    """Return the first fault that SQLite finds in the time it has, or None."""
+    end = threading.Timer(CHECK_SECONDS, connection.interrupt)
+    end.start()
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if _primary(error) == sqlite3.SQLITE_INTERRUPT:
+            return None
+        raise
+    finally:
+        end.cancel()
+        end.join()
+    return None if found == "ok" else str(found)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Bring the schema to the newest version, one transaction a version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    _refuse_newer(path, version)
+    missing = [step for step in _migrations() if step[0] > version]
+    try:
+        for target, script in missing:
+            _apply(connection, target, script)
+        if missing:  # so that the header tells the version even after a kill
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path}: cannot be migrated: {error}") from error
+
+
+def _apply(connection: sqlite3.Connection, version: int, script: str) -> None:
+    connection.executescript(
+        f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;"
+    )
+
+
+@cache
+def _migrations() -> tuple[tuple[int, str], ...]:
+    """Return the schema's versions in order, each with its script."""
+    folder = resources.files("service.storage") / "migrations"
+    scripts = {file.name: file for file in folder.iterdir() if file.name.endswith(".sql")}
+    return tuple(
+        (int(name.split("_", 1)[0]), scripts[name].read_text(encoding="utf-8"))
+        for name in sorted(scripts)
+    )
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 when the error is Python's own."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _loses_the_group(error: sqlite3.Error) -> bool:
+    return _primary(error) in _LOSES_THE_GROUP or _is_broken(error)
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) in _BROKEN or _primary(error) in _BROKEN
+
+
+def _classified(error: sqlite3.Error) -> StoreUnavailable | StoreBroken:
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if _is_broken(error):
+        return StoreBroken(f"{error} ({name})")
+    return StoreUnavailable(f"{error} ({name})")
