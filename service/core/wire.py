@@ -59,22 +59,6 @@ def rfc3339(instant: datetime | None) -> str | None:
     return f"{whole_seconds}.{instant.microsecond // 1000:03d}Z"
 
 
-_ENCODER.encode(value)
-        text.encode()
-    except RecursionError:
-        raise NotJson("$: nested too deeply or holds itself") from None
-    except (TypeError, ValueError) as error:
-        raise NotJson(next(_faults(value, "$"), str(error))) from None
-    return text
-
-
-def rfc3339(instant: datetime | None) -> str | None:
-    """Write an aware instant in UTC with milliseconds, as RFC 3339 has it."""
-    if instant is None:
-        return None
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
-
-
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
