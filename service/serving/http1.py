@@ -1,0 +1,280 @@
+"""HTTP/1.1 as hypercorn speaks it, and what it must say and do otherwise.
+
+Theory of operation
+-------------------
+Hypercorn starts the app at the end of a request's head and feeds it the body. Here the app starts
+when the whole body is there, so a handler never meets a slow, oversized or broken body, and nobody
+but the handler writes once it runs. Up to then the reader of the connection may refuse the request,
+always in the same way: a JSON answer, and the end of the connection.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import attrs
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Event as ConnectionEvent
+from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState, H11SendableEvent
+from hypercorn.utils import suppress_body
+
+from service.core.wire import encode
+from service.serving.limits import Limits, Room
+
+__all__ = ["Http1", "Shared"]
+
+Address = tuple[str, int] | None
+
+
+@attrs.frozen
+class Shared:
+    """What all connections of a server have in common."""
+
+    app: AppWrapper
+    config: Config
+    context: WorkerContext
+    limits: Limits
+    room: Room
+
+
+class Http1(H11Protocol):
+    """The protocol of one connection; `complete` is called when a whole request has arrived."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        task_group: TaskGroup,
+        addresses: tuple[Address, Address],
+        send: Callable[[ConnectionEvent], Awaitable[None]],
+        complete: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            shared.app,
+            shared.config,
+            shared.context,
+            task_group,
+            ConnectionState({}),
+            False,  # noqa: FBT003 - hypercorn's word for "no TLS"
+            *addresses,
+            send,
+        )
+        self.connection: h11.Connection = _Parser(
+            h11.SERVER, max_incomplete_event_size=shared.limits.head_bytes
+        )
+        self.shared = shared
+        self.complete = complete
+        self._held = b""
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes are here that no request has claimed yet."""
+        return bool(self.connection.trailing_data[0])
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the client may still be sending what nobody will read."""
+        return self.has_unread or self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
+
+    async def refuse(self, status: int, message: str) -> None:
+        """Answer `status` if nothing was answered yet, and end the connection."""
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = _error(message)
+            headers = [*_headers_of(body), (b"connection", b"close")]
+            await self.stream_send(Response(STREAM_ID, headers, status))
+            await self.stream_send(Body(STREAM_ID, body))
+            await self.stream_send(EndBody(STREAM_ID))
+        await self.send(Closed())
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer; while the service stops, each answer is the last."""
+        if isinstance(event, Response) and self.context.terminated.is_set():
+            headers = [*event.headers, (b"connection", b"close")]
+            event = Response(event.stream_id, headers, event.status_code)
+        await super().stream_send(event)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Do not change to HTTP/2: hypercorn would, at a client's word."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Begin a request, never a WebSocket."""
+        target = _origin_form(request.target)
+        if request.http_version not in {b"1.1", b"1.0"}:
+            await self.refuse(505, "this server speaks HTTP/1.1")
+        elif target is None:
+            await self.refuse(400, "the request target must be a path, or http:// and so on")
+        else:
+            self.stream = _Stream(self)
+            await self.stream.handle(
+                Request(
+                    stream_id=STREAM_ID,
+                    headers=list(request.headers),
+                    http_version=request.http_version.decode(),
+                    method=request.method.decode().upper(),
+                    raw_path=target,
+                    state=self.connection_state,
+                )
+            )
+            self.keep_alive_requests += 1
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer bytes that are not HTTP in JSON, where hypercorn sends an empty page."""
+        await self.refuse(status_code, f"{HTTPStatus(status_code).phrase}: not a request of HTTP")
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Hold the head back until the body goes with it: one packet an answer."""
+        self._held += self.connection.send(event)
+        if not isinstance(event, h11.Response) and self._held:
+            data, self._held = self._held, b""
+            await self.send(RawData(data))
+
+
+class _Parser(h11.Connection):
+    """Reads nothing after the last request: it is no business of the handler that runs."""
+
+    def receive_data(self, data: bytes) -> None:
+        if self.their_state is not h11.MUST_CLOSE:
+            super().receive_data(data)
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.MUST_CLOSE:
+            return h11.NEED_DATA
+        return super().next_event()
+
+
+class _Stream(HTTPStream):
+    """One request and its answer."""
+
+    def __init__(self, protocol: Http1) -> None:
+        super().__init__(
+            protocol.app,
+            protocol.config,
+            protocol.context,
+            protocol.task_group,
+            protocol.ssl,
+            protocol.client,
+            protocol.server,
+            protocol.stream_send,
+            STREAM_ID,
+        )
+        self._protocol = protocol
+        self._limits = protocol.shared.limits
+        self._room = protocol.shared.room
+        self._request: Request
+        self._declared_bytes: int | None = None
+        self._body = bytearray()
+        self._taken_bytes = 0
+        self._is_started = False
+
+    async def handle(self, event: Event) -> None:
+        """Take what the client sent, or that it left."""
+        if self.closed:
+            return
+        if isinstance(event, Request):
+            self._request = event
+            self._declared_bytes = _content_length(event)
+            await self._check_size(self._declared_bytes or 0)
+        elif isinstance(event, Body):
+            await self._add(event.data)
+        elif isinstance(event, EndBody):
+            await self._start()
+        elif isinstance(event, StreamClosed):
+            await self._close()
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Send what the app says; None is its end."""
+        if message is None:
+            self._give_room_back()
+        if not self.closed:
+            await super().app_send(message)
+
+    async def _check_size(self, size_bytes: int) -> None:
+        maximum = self._limits.body_bytes
+        if size_bytes > maximum:
+            await self._refuse(413, f"the body is larger than {maximum} bytes")
+
+    async def _add(self, data: bytes) -> None:
+        if self._body:
+            await trio.lowlevel.checkpoint()  # a body of a million chunks must not hold the loop
+        size_bytes = len(self._body) + len(data)
+        await self._check_size(size_bytes)
+        if size_bytes > self._limits.small_body_bytes and not self._taken_bytes:
+            await self._take_room()
+        if not self.closed:
+            self._body += data
+
+    async def _take_room(self) -> None:
+        """Wait for room for the whole body, so that no two wait for each other half-way."""
+        size_bytes = self._declared_bytes or self._limits.body_bytes
+        with trio.move_on_after(self._limits.body_seconds):
+            await self._room.take(size_bytes)
+            self._taken_bytes = size_bytes
+            await self._protocol.send(Updated(idle=False))  # the time for the body begins now
+        if not self._taken_bytes:
+            await self._refuse(503, "too many large bodies at once; try again")
+
+    def _give_room_back(self) -> None:
+        self._room.give_back(self._taken_bytes)
+        self._taken_bytes = 0
+
+    async def _start(self) -> None:
+        self._is_started = True
+        self._protocol.complete()
+        await super().handle(self._request)
+        body, self._body = bytes(self._body), bytearray()
+        await self.app_put({"type": "http.request", "body": body, "more_body": False})
+
+    async def _close(self) -> None:
+        """Tell the app that its client left, unless it has answered.
+
+        Hypercorn tells it in any case; quart-trio then cancels the task that is still returning
+        from its last send, and with it what hypercorn does there to watch the idle connection.
+        """
+        self.closed = True
+        if not self._is_started:
+            self._give_room_back()
+        elif self.state is not ASGIHTTPState.CLOSED:
+            await self.app_put({"type": "http.disconnect"})
+
+    async def _refuse(self, status: int, message: str) -> None:
+        self.closed = True
+        self._give_room_back()
+        await self._protocol.refuse(status, message)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer for an app that failed."""
+        body = _error(HTTPStatus(status_code).phrase)
+        await self.send(Response(STREAM_ID, _headers_of(body), status_code))
+        if not suppress_body(self.scope["method"], status_code):
+            await self.send(Body(STREAM_ID, body))
+        await self.send(EndBody(STREAM_ID))
+        self.state = ASGIHTTPState.CLOSED
+
+
+def _error(message: str) -> bytes:
+    return encode({"status": "error", "message": message}).encode()
+
+
+def _headers_of(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+
+
+def _content_length(request: Request) -> int | None:
+    return next((int(value) for name, value in request.headers if name == b"content-length"), None)
+
+
+def _origin_form(target: bytes) -> bytes | None:
+    """Return the path and query of a request target, or None (RFC 9112 section 3.2)."""
+    if target.startswith(b"/"):
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        return None
+    _, slash, path = rest.partition(b"/")
+    return (slash or b"/") + path
