@@ -1,5 +1,6 @@
 """A cron job as its owner writes it."""
 
+import reprlib
 from typing import Final, Literal, get_args
 
 import attrs
@@ -58,8 +59,12 @@ class CronJob:
     """None means the task's own."""
 
     def __attrs_post_init__(self) -> None:
-        for field in ("id", "job_id"):
-            self._check_name(field)
+        self._check_name("id")
+        self._check_name("job_id")
+        if self.timezone is not None:
+            self._check_name("timezone")
+        if not isinstance(self.schedule, str):
+            raise self._fault("schedule", f"{reprlib.repr(self.schedule)} is not a text")
         self._check_choice("catch_up", get_args(CatchUp))
         self._check_choice("overlap", get_args(Overlap))
         self._check_choice("enabled", (True, False))
@@ -92,22 +97,23 @@ class CronJob:
         value: object = getattr(self, field)
         if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= _NAME_MAX):
             raise self._fault(
-                field, f"{value!r} is not a text of 1 to {_NAME_MAX} printable characters"
+                field,
+                f"{reprlib.repr(value)} is not a text of 1 to {_NAME_MAX} printable characters",
             )
 
     def _check_choice(self, field: str, choices: tuple[object, ...]) -> None:
         value: object = getattr(self, field)
-        if not any(
-            value is choice or (type(value) is str and value == choice) for choice in choices
-        ):
-            raise self._fault(field, f"{value!r} is not one of {', '.join(map(repr, choices))}")
+        if type(value) is not type(choices[0]) or value not in choices:
+            raise self._fault(
+                field, f"{reprlib.repr(value)} is not one of {', '.join(map(repr, choices))}"
+            )
 
     def _check_number(self, field: str, low: float, high: float, *, whole: bool = False) -> None:
         value: object = getattr(self, field)
         kinds = int if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             kind = "a whole number" if whole else "a number"
-            raise self._fault(field, f"{value!r} is not {kind} from {low} to {high}")
+            raise self._fault(field, f"{reprlib.repr(value)} is not {kind} from {low} to {high}")
 
     def _fault(self, field: str, message: str) -> ValueError:
-        return ValueError(f"cron job {self.id!r}: {field}: {message}")
+        return ValueError(f"cron job {reprlib.repr(self.id)}: {field}: {message}")

@@ -6,7 +6,6 @@ backwards) and reads `5-5` as "always".
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -17,22 +16,11 @@ __all__ = ["Expression", "ExpressionError", "parse"]
 
 LENGTH_MAX: Final = 256
 _MONTH_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_MONTHS: Final = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_ITEM: Final = re.compile(
+    r"(?:(?P<star>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?", re.ASCII
 )
-_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_ITEM: Final = re.compile(r"(?:(?P<star>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?")
 _ALIASES: Final = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -59,9 +47,9 @@ class _Field:
 
     def number(self, word: str) -> int:
         """Return the value that `word` names."""
-        if word in self.names:
-            return self.low + self.names.index(word)
-        if word.isascii() and word.isdigit() and self.low <= int(word) <= self.high:
+        if word.lower() in self.names:
+            return self.low + self.names.index(word.lower())
+        if word.isdigit() and self.low <= int(word) <= self.high:
             return int(word)
         also = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
         raise ExpressionError(f"{word!r} is not in {self.low}-{self.high}{also}")
@@ -101,11 +89,9 @@ def parse(text: str) -> Expression:
     """
     if len(text) > LENGTH_MAX:
         raise ExpressionError(f"has {len(text)} characters, at most {LENGTH_MAX} are accepted")
-    words = text.lower().split()
-    if words and words[0].startswith("@"):
-        if text.strip().lower() not in _ALIASES:
-            raise ExpressionError(f"{text!r} is not one of {', '.join(_ALIASES)}")
-        words = _ALIASES[words[0]].split()
+    if text.lstrip().startswith("@") and text.strip().lower() not in _ALIASES:
+        raise ExpressionError(f"{text!r} is not one of {', '.join(_ALIASES)}")
+    words = _ALIASES.get(text.strip().lower(), text).split()
     fields = _FIELDS if len(words) == len(_FIELDS) else (_SECOND, *_FIELDS)
     if len(words) != len(fields):
         raise ExpressionError(
@@ -113,55 +99,55 @@ def parse(text: str) -> Expression:
             "day of week) or 6 (second first)"
         )
     plain = [_plain(place, *pair) for place, pair in enumerate(zip(fields, words, strict=True), 1)]
-    expression = _expression(plain if len(plain) > len(_FIELDS) else ["0", *plain])
+    if len(words) == len(_FIELDS):
+        words, plain = ["0", *words], ["0", *plain]
+    expression = _expression(words, plain)
     longest = max(_MONTH_DAYS[month - 1] for month in expression.months)
     if min(expression.days) > longest and not expression.either_day:
         raise ExpressionError(
-            f"field {len(plain) - 2} (day of month): {words[-3]!r} never comes, for the months of "
-            f"{words[-2]!r} have at most {longest} days"
+            f"field {len(fields) - 2} (day of month): {words[3]!r} never comes, for the months "
+            f"{words[4]!r} have at most {longest} days"
         )
     return expression
 
 
-def _plain(place: int, field: _Field, text: str) -> str:
-    """Return the field in plain numbers, each item `*`, `5` or `1-5`, maybe with a step."""
+def _plain(place: int, field: _Field, word: str) -> str:
+    """Return the field in plain numbers, each item like `5` or `1-5/1`."""
     try:
-        return ",".join(_plain_items(field, text))
+        return ",".join(_plain_item(field, item) for item in word.split(","))
     except ExpressionError as error:
         raise ExpressionError(f"field {place} ({field.name}): {error}") from None
 
 
-def _plain_items(field: _Field, text: str) -> Iterator[str]:
-    for item in text.split(","):
-        found = _ITEM.fullmatch(item)
-        if found is None:
-            raise ExpressionError(
-                f"{item!r} is not understood; accepted are *, values, ranges such as 1-5, steps "
-                "such as */10 or 1-5/2, and lists of these with commas"
-            )
-        step = int(found["step"] or 1)
-        if not 1 <= step <= field.high - field.low + 1:
-            raise ExpressionError(f"the step of {item!r} is not in 1-{field.high - field.low + 1}")
-        if found["star"]:
-            yield f"*/{step}" if found["step"] else "*"
-            continue
-        low = field.number(found["low"])
-        high = field.high if found["step"] else low  # 5/15 is 5-59/15
-        if found["high"]:
-            high = field.number(found["high"])
-        if high < low:
-            raise ExpressionError(f"the range of {item!r} runs backwards")
-        yield str(low) if low == high else f"{low}-{high}/{step}"
+def _plain_item(field: _Field, item: str) -> str:
+    found = _ITEM.fullmatch(item)
+    if found is None:
+        raise ExpressionError(
+            f"{item!r} is not understood; accepted are *, values, ranges such as 1-5, steps "
+            "such as */10 or 1-5/2, and lists of these with commas"
+        )
+    low = field.low if found["star"] else field.number(found["low"])
+    high = low
+    if found["high"]:
+        high = field.number(found["high"])
+    elif found["star"] or found["step"]:  # 5/15 is 5-59/15
+        high = field.high
+    if high < low:
+        raise ExpressionError(f"the range of {item!r} runs backwards")
+    step, step_max = int(found["step"] or 1), field.high - field.low + 1
+    if not 1 <= step <= step_max:
+        raise ExpressionError(f"the step of {item!r} is not in 1-{step_max}")
+    return str(low) if low == high else f"{low}-{high}/{step}"
 
 
-def _expression(plain: list[str]) -> Expression:
-    """Expand six fields, seconds first."""
+def _expression(words: list[str], plain: list[str]) -> Expression:
+    """Expand six fields, seconds first; in `words` as they were written."""
     expanded: list[list[int | str]] = croniter.expand(" ".join(plain), second_at_beginning=True)[0]
     minutes, hours, days, months, weekdays, seconds = (
         range(field.low, field.high + 1) if values == ["*"] else [int(value) for value in values]
         for field, values in zip((*_FIELDS, _SECOND), expanded, strict=True)
     )
-    _, minute, hour, day, _, weekday = plain
+    _, minute, hour, day, _, weekday = (word.startswith("*") for word in words)
     return Expression(
         seconds=tuple(sorted(seconds)),
         minutes=tuple(sorted(minutes)),
@@ -169,6 +155,6 @@ def _expression(plain: list[str]) -> Expression:
         days=frozenset(days),
         months=frozenset(months),
         weekdays=frozenset(value % 7 for value in weekdays),
-        either_day=not (day.startswith("*") or weekday.startswith("*")),
-        fixed_time=not (minute.startswith("*") or hour.startswith("*")),
+        either_day=not day and not weekday,
+        fixed_time=not minute and not hour,
     )
