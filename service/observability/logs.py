@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -25,10 +25,11 @@ from structlog.typing import EventDict, Processor
 
 from service.observability.lines import Render, console_renderer, json_line
 from service.observability.sink import Sink
+from service.settings import LogFormat
 
-__all__ = ["LEVELS", "LogFormat", "Logger", "bound_contextvars", "get_logger", "logging_to"]
+__all__ = ["LEVELS", "Logger", "bound_contextvars", "get_logger", "logging_to"]
 
-LogFormat = Literal["auto", "json", "console"]
+
 LEVELS: Final = {
     "debug": DEBUG,
     "info": INFO,
@@ -94,7 +95,7 @@ def logging_to(descriptor: int, *, level: str, format: LogFormat) -> Iterator[No
     """
     terminal = os.isatty(descriptor)
     render: Render = json_line
-    if format == "console" or (format == "auto" and terminal):
+    if format == LogFormat.CONSOLE or (format == LogFormat.AUTO and terminal):
         render = console_renderer(colors=terminal and "NO_COLOR" not in os.environ)
     sink = Sink(descriptor, _lost_line(render))
     with ExitStack() as undo:

@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from service.core.wire import Json
 from service.observability.lines import LINE_BYTES, json_line
-from service.observability.logs import LogFormat, bound_contextvars, get_logger, logging_to
+from service.observability.logs import bound_contextvars, get_logger, logging_to
+from service.settings import LogFormat
 
 log = get_logger("tests.logs")
 
@@ -27,7 +28,7 @@ def written(
     act: Callable[[], object],
     *,
     level: str = "info",
-    format: LogFormat = "json",  # noqa: A002 - as in logging_to
+    format: LogFormat = LogFormat.JSON,  # noqa: A002 - as in logging_to
 ) -> str:
     """Return what the log holds after `act`."""
     with path.open("wb") as file, logging_to(file.fileno(), level=level, format=format):
@@ -123,7 +124,7 @@ def test_exception_is_structured_and_has_no_local_variables(path: Path) -> None:
     assert exception["exceptions"] == [{"type": "ValueError", "message": "11"}]
     assert exception["cause"]["type"] == "KeyError"  # type: ignore[index, call-overload] # as asserted
     assert "canary" not in path.read_text()
-    assert "canary" not in written(path, act, format="console")
+    assert "canary" not in written(path, act, format=LogFormat.CONSOLE)
 
 
 def test_deep_recursion_and_huge_groups_stay_one_bounded_line(path: Path) -> None:
@@ -264,13 +265,13 @@ def test_console_escapes_what_drives_a_terminal(path: Path) -> None:
         except ValueError:
             log.exception("a\nb", field="\x1b[2J", **{"k\n": "\x9b"})
 
-    text = written(path, act, format="console")
+    text = written(path, act, format=LogFormat.CONSOLE)
     assert "\x1b" not in text
     assert "\x9b" not in text
     assert "a\\nb" in text.splitlines()[0]
 
 
-@pytest.mark.parametrize("format", ["auto", "json"])
+@pytest.mark.parametrize("format", [LogFormat.AUTO, LogFormat.JSON])
 def test_auto_is_json_unless_it_is_a_terminal(path: Path, format: LogFormat) -> None:  # noqa: A002 - as in logging_to
     """A pipe or a file gets JSON, a terminal gets colours."""
     assert written(path, lambda: log.info("said"), format=format).startswith("{")
@@ -278,7 +279,7 @@ def test_auto_is_json_unless_it_is_a_terminal(path: Path, format: LogFormat) -> 
     try:
         with logging_to(theirs, level="info", format=format):
             log.info("said")
-        assert os.read(ours, 100).startswith(b"{") == (format == "json")
+        assert os.read(ours, 100).startswith(b"{") == (format == LogFormat.JSON)
     finally:
         os.close(ours)
         os.close(theirs)

@@ -15,6 +15,7 @@ import pytest
 from service.observability.fault import Fault
 from service.observability.logs import get_logger, logging_to
 from service.observability.sink import Sink
+from service.settings import LogFormat
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_a_finalizer_may_log_at_any_moment(pipe: tuple[int, int]) -> None:
     threshold = gc.get_threshold()
     gc.set_threshold(1)
     try:
-        with logging_to(pipe[1], level="info", format="json"):
+        with logging_to(pipe[1], level="info", format=LogFormat.JSON):
             for _ in range(200):
                 Loud()
                 log.info("said", fields=[{}, {}])
@@ -195,7 +196,7 @@ def test_a_lasting_fault_is_two_lines(pipe: tuple[int, int]) -> None:
     """A fault is said when it begins and when it is over, however often it shows between."""
     reader, got = read_all(pipe[0])
     clock = iter([10.0, 14.5])
-    with logging_to(pipe[1], level="info", format="json"):
+    with logging_to(pipe[1], level="info", format=LogFormat.JSON):
         fault = Fault(
             get_logger("tests.fault"),
             broken="collector is gone",
