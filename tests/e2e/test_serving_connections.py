@@ -1,0 +1,122 @@
+"""Connections live as long as they are of use, and no longer."""
+
+import os
+import resource
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, House, get, post, serving
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_an_idle_connection_is_closed_after_its_time() -> None:
+    """After an answer the idle time begins anew, and ends in EOF."""
+    async with serving(attrs.evolve(PATIENT, keep_alive_seconds=0.05)) as house:
+        async with await house.connect() as client:
+            await client.say(HEALTH)
+            assert (await client.answer()).body == HEALTHY
+            assert await client.rest() == b""
+
+
+async def test_a_silent_connection_is_closed_after_its_time() -> None:
+    """A client that never says a word gets EOF and no answer."""
+    async with serving(attrs.evolve(PATIENT, keep_alive_seconds=0.05)) as house:
+        async with await house.connect() as client:
+            assert await client.rest() == b""
+
+
+async def test_connection_close_is_closed_at_once() -> None:
+    """Who says that nothing follows does not wait for the end."""
+    async with serving() as house, await house.connect() as client:
+        await client.say(get("/health", "Connection: close\r\n"))
+        assert (await client.answer()).body == HEALTHY
+        assert await client.rest() == b""
+
+
+async def test_a_client_of_http_1_0_is_answered_and_closed() -> None:
+    """HTTP/1.0 keeps no connection alive."""
+    async with serving() as house, await house.connect() as client:
+        await client.say(b"GET /health HTTP/1.0\r\n\r\n")
+        assert (await client.rest()).endswith(HEALTHY)
+
+
+async def test_many_requests_share_a_connection() -> None:
+    """Keep-alive works, also after an answer without a body and an unread request."""
+    async with serving() as house, await house.connect() as client:
+        for _ in range(20):
+            await client.say(post(b"hello"))
+            assert (await client.answer()).body == b"hello"
+            await client.say(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await client.answer("HEAD")).body == b""
+            await client.say(post(b"x" * 2**20, "/unread"))
+            assert (await client.answer()).status == 401
+
+
+async def test_idle_clients_do_not_delay_a_stop() -> None:
+    """With an endless grace the server returns at once: idle is not in flight."""
+    async with serving() as house, await house.connect() as client, await house.connect() as silent:
+        await client.say(HEALTH)
+        await client.answer()
+        await house.stop()
+        assert await client.rest() == b""
+        assert await silent.rest() == b""
+
+
+async def test_a_thousand_idle_clients_give_their_descriptors_back() -> None:
+    """When the last of 1,000 clients sees EOF, the server holds none of their descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("the machine allows too few descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    limits = attrs.evolve(PATIENT, keep_alive_seconds=1, connections=2000)
+    async with serving(limits) as house:
+        before = open_descriptors()
+        clients = []
+        for _ in range(1000):
+            client = await house.connect()
+            clients.append(client)
+            await client.say(HEALTH)
+            await client.answer()
+        for client in clients:
+            assert await client.rest() == b""
+        assert open_descriptors() == before + len(clients)
+        for client in clients:
+            await client.aclose()
+
+
+async def two_take_turns(house: House) -> None:
+    """See that the second client waits until the first has left."""
+    async with await house.connect() as first, await house.connect() as second:
+        await second.say(HEALTH)
+        for _ in range(3):
+            await first.say(HEALTH)
+            assert (await first.answer()).body == HEALTHY
+        assert not second.has_mail()
+        await first.aclose()
+        assert (await second.answer()).body == HEALTHY
+
+
+async def test_beyond_the_limit_a_client_waits() -> None:
+    """The client after the last allowed is served when another leaves."""
+    async with serving(attrs.evolve(PATIENT, connections=1)) as house:
+        await two_take_turns(house)
+
+
+@pytest.fixture
+def _few_descriptors() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("_few_descriptors")
+async def test_descriptors_are_left_for_others() -> None:
+    """Whatever `connections` says, clients wait before they take the last descriptors."""
+    async with serving() as house:
+        await two_take_turns(house)
