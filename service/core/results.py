@@ -1,10 +1,11 @@
 """What a task may say: `ok`, `error`, `Permanent`, `RetryAfter`, and the result they become."""
 
+from functools import cached_property
 from typing import Literal
 
 import attrs
 
-from service.core.wire import Json
+from service.core.wire import Json, encode
 
 __all__ = ["Permanent", "Result", "RetryAfter", "error", "ok"]
 
@@ -25,6 +26,11 @@ class Result:
         if self.data is not None:
             wire["data"] = self.data
         return wire
+
+    @cached_property
+    def encoded(self) -> str:
+        """The wire form as JSON text, written once; raises NotJson if a part is not JSON."""
+        return encode(self.to_json())
 
 
 def ok(data: Json = None, message: str | None = None) -> Result:

@@ -112,6 +112,8 @@ class Failure:
     message: str
     permanent: bool = False
     retry_after: float | None = None
+    exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
+    """What was raised, for logs and error tracking."""
 
 
 @attrs.frozen

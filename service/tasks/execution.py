@@ -1,0 +1,201 @@
+"""One attempt at a run: the task is called, and whatever it does becomes an outcome.
+
+Theory of operation: what a task may do to its caller
+-----------------------------------------------------
+Nothing. It returns, it fails, or it takes too long, and each of these is an outcome, as is
+anything else it raises: `SystemExit` and `KeyboardInterrupt` too, for a task must not be able to
+end the service. (A signal never arrives this way: signals stop the service, not a task.)
+
+Only cancellation from outside passes through, because it is not the task's doing: a stop is not a
+failure. It passes through also when the task answers it with an error of its own, in a `finally`
+or in a nursery beside the cancelled ones; such an error is logged, and the interruption stands. A
+task that finishes in spite of cancellation has finished.
+
+A plain function runs in a worker thread, which nothing can stop. When its time is over the thread
+is abandoned: it keeps its place among `threads` until it ends, and what it returns then is lost.
+Long-running functions may ask `trio.from_thread.check_cancelled()`.
+"""
+
+import inspect
+import math
+from collections.abc import Awaitable, Iterator
+from itertools import islice
+from typing import Final, cast
+
+import trio
+
+from service.core.results import Permanent, Result, RetryAfter, ok
+from service.core.run import Failure
+from service.core.wire import Json, NotJson, encode
+from service.tasks.context import Context
+from service.tasks.payloads import PayloadError, structure
+from service.tasks.task import Task
+
+__all__ = ["RESULT_MAX_BYTES", "RETRY_AFTER_MAX_SECONDS", "attempt"]
+
+RESULT_MAX_BYTES: Final = 1_048_576
+"""Largest result, as JSON in UTF-8; larger things belong into a store of the task's own."""
+
+RETRY_AFTER_MAX_SECONDS: Final = 86_400.0
+"""Longest wait that a task may ask for; a server's word, passed on, could be anything."""
+
+_ERRORS_NAMED: Final = 5
+_MESSAGE_MAX: Final = 2_000
+
+
+async def attempt(
+    task: Task,
+    ctx: Context,
+    payload: Json,
+    *,
+    timeout_seconds: float,
+    threads: trio.CapacityLimiter,
+) -> Result | Failure:
+    """Perform `task` once, within `timeout_seconds`; a result is known to be JSON, and to fit.
+
+    A plain function runs in one of `threads`; the wait for it counts. Cancelled means that the
+    attempt was interrupted and says nothing about the task.
+    """
+    try:
+        arguments = [structure(task, payload)] if task.takes_payload else []
+    except PayloadError as error:
+        await trio.lowlevel.checkpoint()
+        return Failure(str(error), permanent=True, exception=error)
+    call = _Call(task, ctx, arguments, threads)
+    outcome: Result | Failure | None = None
+    with trio.move_on_after(timeout_seconds):
+        outcome = await _outcome(call, ctx)
+    if outcome is not None:
+        return outcome
+    message = f"task {task.id!r} timed out after {timeout_seconds:g} s"
+    if not call.started:
+        message += f" of waiting for a thread: all {threads.total_tokens:g} are busy"
+    return Failure(message)
+
+
+class _Call:
+    """A task's function with its arguments, called once."""
+
+    def __init__(
+        self, task: Task, ctx: Context, arguments: list[object], threads: trio.CapacityLimiter
+    ) -> None:
+        self.started = False
+        self._task = task
+        self._ctx = ctx
+        self._arguments = arguments
+        self._threads = threads
+
+    async def perform(self) -> object:
+        if self._task.is_async:
+            return await cast("Awaitable[object]", self._begin())  # an async def's, it says
+        return await trio.to_thread.run_sync(
+            self._begin, abandon_on_cancel=True, limiter=self._threads
+        )
+
+    def _begin(self) -> object:
+        self.started = True
+        return self._task.function(self._ctx, *self._arguments)
+
+
+async def _outcome(call: _Call, ctx: Context) -> Result | Failure:
+    try:
+        value = await call.perform()
+    except (trio.Cancelled, GeneratorExit):
+        raise
+    except BaseExceptionGroup as group:
+        cancelled, errors = group.split(trio.Cancelled)
+        if cancelled is not None:
+            if errors is not None:
+                _log_interrupted(ctx, errors)
+            raise cancelled from None
+        return await _failed(group, ctx)
+    except BaseException as error:  # noqa: BLE001 - see the theory of operation
+        return await _failed(error, ctx)
+    return _result(value)
+
+
+async def _failed(error: BaseException, ctx: Context) -> Failure:
+    """Return the failure, unless the attempt was cancelled: then that is what happened."""
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        _log_interrupted(ctx, error)
+        raise
+    return _failure(error)
+
+
+def _log_interrupted(ctx: Context, error: BaseException) -> None:
+    ctx.log.warning("task failed while it was interrupted", exc_info=error)
+
+
+def _failure(error: BaseException) -> Failure:
+    """Tell a failure in words for a person; of a group, the gravest member decides what follows."""
+    errors = list(_leaves(error))
+    named = "; ".join(_words(each) for each in islice(errors, _ERRORS_NAMED))
+    more = len(errors) - _ERRORS_NAMED
+    waits = [_wait_seconds(each) for each in errors if isinstance(each, RetryAfter)]
+    return Failure(
+        named if more <= 0 else f"{named}; and {more} more",
+        permanent=any(isinstance(each, Permanent) for each in errors),
+        retry_after=max((wait for wait in waits if wait is not None), default=None),
+        exception=error,
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error
+
+
+def _words(error: BaseException) -> str:
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - an exception that cannot say what it is still has a name
+        said = ""
+    said = said[:_MESSAGE_MAX].encode("utf-8", "backslashreplace").decode()
+    if said and isinstance(error, Permanent | RetryAfter):
+        return said
+    return f"{kind}: {said}" if said else kind
+
+
+def _wait_seconds(error: RetryAfter) -> float | None:
+    """Return the wait within bounds; None, the usual backoff, for what is no number."""
+    try:
+        seconds = float(error.seconds)
+    except OverflowError:
+        return RETRY_AFTER_MAX_SECONDS
+    except (TypeError, ValueError):
+        return None
+    if math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)
+
+
+def _result(value: object) -> Result | Failure:
+    if inspect.iscoroutine(value):
+        value.close()
+        return Failure(
+            "the task returned a coroutine: does a decorator hide its async?", permanent=True
+        )
+    result = value if isinstance(value, Result) else ok(cast("Json", value))  # encoding will tell
+    try:
+        size = len(result.encoded.encode())
+    except NotJson as error:
+        return Failure(_not_json(result), permanent=True, exception=error)
+    if size > RESULT_MAX_BYTES:
+        return Failure(
+            f"the result is {size:,} bytes of JSON, more than {RESULT_MAX_BYTES:,}", permanent=True
+        )
+    return result
+
+
+def _not_json(result: Result) -> str:
+    try:
+        encode(result.data)
+    except NotJson as error:
+        return f"the result is not JSON: {error}"
+    return "the result's message is not text"
