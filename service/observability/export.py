@@ -1,0 +1,160 @@
+"""How telemetry leaves the process: who we are, where it goes, and what is said when it cannot.
+
+The exporters of OpenTelemetry log each failed batch and each dropped span, wait up to 30 s at the
+end and ignore the timeouts they are given. Here a fault of a collector is one line when it begins
+and one when it is over, and every wait at the end has a bound.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import version
+from threading import Thread
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TIMEOUT,
+    OTEL_SDK_DISABLED,
+)
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+from service.observability.fault import Fault
+from service.observability.logs import get_logger
+from service.observability.thin import cut
+
+__all__ = [
+    "Collector",
+    "bounded",
+    "endpoint_of",
+    "export_seconds",
+    "sdk_disabled",
+    "service_resource",
+]
+
+SERVICE_NAME: Final = "cron-webhook-service"
+EXPORT_SECONDS: Final = 5.0
+REASON_CHARACTERS: Final = 300
+
+log = get_logger("service.telemetry")
+
+
+def service_resource() -> Resource:
+    """Describe this process; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our words."""
+    ours = Resource.create(
+        {
+            "service.name": SERVICE_NAME,
+            "service.version": version(SERVICE_NAME),
+            "service.instance.id": str(uuid4()),
+        }
+    )
+    return ours.merge(OTELResourceDetector().detect())
+
+
+def sdk_disabled() -> bool:
+    """Return whether OTEL_SDK_DISABLED turns traces and metrics off."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+
+
+def endpoint_of(signal: str, ours: str, default: str | None) -> str | None:
+    """Return where a signal goes, or None where the exporter shall ask the OTEL_* variables.
+
+    Ours counts unless it is the `default` and OpenTelemetry's own variables name an endpoint.
+    """
+    named = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", OTEL_EXPORTER_OTLP_ENDPOINT)
+    return None if ours == default and any(map(os.environ.get, named)) else ours
+
+
+def export_seconds(signal: str) -> float | None:
+    """Return the time for sending a batch, or None where the OTEL_* variables say it."""
+    named = (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", OTEL_EXPORTER_OTLP_TIMEOUT)
+    return None if any(map(os.environ.get, named)) else EXPORT_SECONDS
+
+
+def bounded(*actions: Callable[[], object], seconds: float) -> bool:
+    """Do all `actions` at once, wait `seconds` for them, and return whether all have ended.
+
+    What has not ended goes on in its thread, which holds up no exit.
+    """
+    threads = [Thread(target=action, name="telemetry-end", daemon=True) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds)
+    return not any(thread.is_alive() for thread in threads)
+
+
+class Collector:
+    """One place that telemetry goes to: hears why sending fails, and says it once.
+
+    `sending` is the library's logger that tells why a batch failed, `losing` the one that tells
+    that something was dropped before it was sent. What they say is heard here instead of logged.
+    """
+
+    def __init__(self, signal: str, endpoint: str, *, sending: str, losing: str) -> None:
+        self._fault = Fault(
+            log,
+            broken=f"{signal} cannot be delivered; the oldest are dropped",
+            recovered=f"{signal} are delivered again",
+        )
+        self._endpoint = _without_secrets(endpoint)
+        self._ears = {sending: _Ear(self._hear), losing: _Ear(self._lose)}
+        self.reason: str | None = None
+        """Why the latest delivery failed; None after one that worked."""
+
+    def listen(self, undo: ExitStack) -> None:
+        """Take over what the library's loggers say."""
+        for name, ear in self._ears.items():
+            library = logging.getLogger(name)
+            library.addFilter(ear)
+            undo.callback(library.removeFilter, ear)
+
+    def delivered(self) -> None:
+        """Take note that a batch arrived."""
+        self.reason = None
+        self._fault.worked()
+
+    def failed(self) -> None:
+        """Take note that a batch is lost."""
+        self._fault.failed(endpoint=self._endpoint, reason=self.reason)
+
+    def _hear(self, reason: str) -> None:
+        if self.reason is None:  # what comes later only says that it was given up
+            self.reason = reason
+
+    def _lose(self, reason: str) -> None:
+        self._hear(reason)
+        self.failed()
+
+
+class _Ear(logging.Filter):
+    """Takes the records of a logger away from the log."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self._hear(_reason(record))
+        return False
+
+
+def _reason(record: logging.LogRecord) -> str:
+    """Return what went wrong at the bottom: libraries wrap it in their addresses and pools."""
+    given = record.args if isinstance(record.args, tuple) else ()
+    for error in given:
+        if isinstance(error, Exception):
+            root: BaseException = error
+            while root.__cause__ or root.__context__:
+                root = root.__cause__ or root.__context__ or root
+            return cut(f"{type(root).__name__}: {root}", REASON_CHARACTERS)
+    return cut(record.getMessage(), REASON_CHARACTERS)
+
+
+def _without_secrets(url: str) -> str:
+    """Return the part of an address that carries no password and no token."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,57 @@
+"""Traces on their way to a collector, by OTLP over HTTP."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import attrs
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from service.observability.export import Collector, endpoint_of, export_seconds
+from service.observability.traces import tracer_is
+from service.settings import Settings
+
+__all__ = ["SpanExporter", "start_traces"]
+
+SENDING: Final = OTLPSpanExporter.__module__
+LOSING: Final = "opentelemetry.sdk._shared_internal"
+
+
+class SpanExporter(OTLPSpanExporter):
+    """Sends batches of spans, and keeps account of how that went."""
+
+    def __init__(self, configured: str) -> None:
+        endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
+        super().__init__(endpoint=endpoint, timeout=export_seconds("TRACES"))
+        self.collector = Collector("traces", self._endpoint, sending=SENDING, losing=LOSING)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch, in the time that `export_seconds` says."""
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self.collector.delivered()
+        else:
+            self.collector.failed()
+        return result
+
+
+def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable[[], None]:
+    """Send traces to `endpoint` until `undo`; return what sends the rest and ends it, in 30 s."""
+    exporter = SpanExporter(endpoint)
+    exporter.collector.listen(undo)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        trace.set_tracer_provider(provider)  # for what task authors instrument themselves
+    undo.enter_context(tracer_is(provider.get_tracer("service")))
+
+    def end() -> None:
+        if exporter.collector.reason is not None:
+            exporter.shutdown()  # what is down now is not waited for
+        provider.shutdown()
+
+    return end

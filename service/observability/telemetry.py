@@ -1,0 +1,34 @@
+"""All telemetry besides logs: set up once, ended within a bound."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from service.observability.export import bounded, sdk_disabled, service_resource
+from service.observability.logs import get_logger
+from service.observability.otlp import start_traces
+from service.settings import Settings
+
+__all__ = ["telemetry"]
+
+END_SECONDS: Final = 1.0
+
+log = get_logger("service.telemetry")
+
+
+@contextmanager
+def telemetry(settings: Settings) -> Iterator[None]:
+    """Send traces, metrics and errors where `settings` says; enter it within `logging_to`.
+
+    Leaving sends what is left, for `END_SECONDS` at most, whatever becomes of the collectors.
+    """
+    with ExitStack() as undo:
+        ends = []
+        if not sdk_disabled():
+            ends.append(start_traces(settings.otlp_endpoint, service_resource(), undo))
+        try:
+            yield
+        finally:
+            if not bounded(*ends, seconds=END_SECONDS):
+                log.warning("not all telemetry could be sent in time", seconds=END_SECONDS)
+                undo.pop_all()  # what still tries to send is heard until the process has ended

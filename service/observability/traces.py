@@ -1,0 +1,213 @@
+"""Traces: one story from a delivery to the last attempt of its run.
+
+Theory of operation
+-------------------
+A request's span continues the caller's trace. The enqueue within it is the producer: its context is
+stored with the run, and every attempt, minutes or a restart later, is a consumer span under it.
+
+Spans hold ids, names, counts and types of errors. Messages of exceptions, payloads, headers and
+query strings may hold secrets and stay out. What is cancelled says so, and is no failure.
+
+Without `tracing_to` every span is a no-op. Health probes are not traced: ask for no span.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+from opentelemetry import trace
+from opentelemetry.context import Context as Parent
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from service.core.run import Run, Trigger
+from service.core.wire import rfc3339
+from service.observability.exceptions import name_of
+
+__all__ = [
+    "Span",
+    "attempt_span",
+    "current_context",
+    "current_span",
+    "enqueue_span",
+    "outbound_span",
+    "request_span",
+    "step_span",
+    "tick_span",
+    "tracer_is",
+]
+
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+_W3C: Final = TraceContextTextMapPropagator()
+_ROOT: Final = Parent()
+
+
+@attrs.frozen
+class Span:
+    """A span of ours while it is open; safe to use whether or not anyone records it."""
+
+    _span: trace.Span
+
+    def note(self, name: str, value: str | float | bool) -> None:  # noqa: FBT001 - a value, no switch
+        """Keep a fact that is no secret."""
+        self._span.set_attribute(name, value)
+
+    def answered(self, status: int) -> None:
+        """Keep the status of a response that we gave."""
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 500:  # noqa: PLR2004 - for a server, only these are errors
+            self.failed(str(status))
+
+    def received(self, status: int) -> None:
+        """Keep the status of a response that we got."""
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 400:  # noqa: PLR2004 - for a client, these are errors
+            self.failed(str(status))
+
+    def failed(self, kind: str, message: str | None = None) -> None:
+        """Mark as failed: `kind` is an exception's type, a status or `timeout`.
+
+        `message` must be of our own words: an exception's may hold secrets.
+        """
+        self._span.set_attribute("error.type", kind)
+        self._span.set_status(Status(StatusCode.ERROR, message))
+
+    def outcome(self, word: str) -> None:
+        """Keep how it ended: ok, error, retry, interrupted, cancelled, timeout, ..."""
+        self._span.set_attribute("outcome", word)
+
+
+def request_span(
+    method: str, route: str | None, headers: Mapping[str, str]
+) -> AbstractContextManager[Span]:
+    """Trace a request that we serve, as a part of its caller's trace.
+
+    Follows OpenTelemetry's conventions for HTTP servers. A path without a route is not recorded:
+    it may hold anything.
+    """
+    known = method in METHODS
+    attributes = {"http.request.method": method if known else "_OTHER", "url.scheme": "http"}
+    if route is not None:
+        attributes |= {"http.route": route, "url.path": route}
+    name = " ".join(filter(None, (method if known else "HTTP", route)))
+    return _span(name, SpanKind.SERVER, attributes, parent=_caller(headers))
+
+
+def enqueue_span(job_id: str, run_id: str, trigger: Trigger) -> AbstractContextManager[Span]:
+    """Trace the way of a run to the disk; store `current_context()` with the run."""
+    attributes = {"job.id": job_id, "run.id": run_id, "run.trigger": str(trigger)}
+    return _span(f"enqueue {job_id}", SpanKind.PRODUCER, attributes)
+
+
+def attempt_span(run: Run) -> AbstractContextManager[Span]:
+    """Trace an attempt, in the trace that its run was accepted in."""
+    attributes: dict[str, str | int] = {
+        "job.id": run.job_id,
+        "run.id": run.id,
+        "run.trigger": str(run.trigger),
+        "run.attempt": run.attempt,
+        "run.max_attempts": run.max_attempts,
+        "run.crashes": run.crashes,
+    }
+    if run.cron_id is not None:
+        attributes["cron.id"] = run.cron_id
+    parent = _caller({"traceparent": run.trace_context}) if run.trace_context else _ROOT
+    return _span(f"attempt {run.job_id}", SpanKind.CONSUMER, attributes, parent=parent)
+
+
+def step_span(name: str) -> AbstractContextManager[Span]:
+    """Trace a step of a task."""
+    return _span(f"step {name}", SpanKind.INTERNAL, {"step.name": name})
+
+
+def outbound_span(method: str, url: str) -> AbstractContextManager[Span]:
+    """Trace a request that we make, as OpenTelemetry's conventions for HTTP clients have it.
+
+    Of `url` only scheme, host and port are recorded: its path may hold a token.
+    """
+    parts = urlsplit(url)
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "url.scheme": parts.scheme,
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
+    return _span(method, SpanKind.CLIENT, attributes)
+
+
+def tick_span(cron_id: str, job_id: str, tick: datetime) -> AbstractContextManager[Span]:
+    """Trace a tick of a cron job: its own trace, which its run then belongs to."""
+    attributes = {"cron.id": cron_id, "job.id": job_id, "cron.tick": rfc3339(tick) or ""}
+    return _span(f"tick {cron_id}", SpanKind.INTERNAL, attributes, parent=_ROOT)
+
+
+def current_span() -> Span:
+    """Return the span that the caller is in, to mark it from further down."""
+    return Span(trace.get_current_span())
+
+
+def current_context() -> str | None:
+    """Return the `traceparent` of the current span (W3C Trace Context), None outside of any."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def tracer_is(tracer: trace.Tracer) -> Iterator[None]:
+    """Make spans with `tracer` within."""
+    before, _out.tracer = _out.tracer, tracer
+    try:
+        yield
+    finally:
+        _out.tracer = before
+
+
+@contextmanager
+def _span(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, str | int],
+    *,
+    parent: Parent | None = None,
+) -> Iterator[Span]:
+    with _out.tracer.start_as_current_span(
+        name,
+        context=parent,
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as opened:
+        span = Span(opened)
+        try:
+            yield span
+        except trio.Cancelled:
+            span.note("cancelled", value=True)
+            raise
+        except BaseException as error:
+            span.failed(name_of(error))
+            raise
+
+
+def _caller(headers: Mapping[str, str]) -> Parent:
+    """Return the caller's place in its trace; a header that says nothing sound starts anew."""
+    named = {name: headers.get(name) for name in _W3C.fields}
+    return _W3C.extract({name: value for name, value in named.items() if value}, _ROOT)
+
+
+class _Out:
+    """Who makes the spans now."""
+
+    def __init__(self) -> None:
+        self.tracer: trace.Tracer = trace.NoOpTracer()
+
+
+_out: Final = _Out()
