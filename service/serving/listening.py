@@ -15,6 +15,8 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises ConfigError when that cannot be. Clients may connect from here on and wait for `serve`.
     """
+    if port not in range(2**16):
+        raise ConfigError(f"PORT: {port} is not a port; choose one from 0 to 65535")
     try:
         family, *_, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -25,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
             backlog=_BACKLOG,
             dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
         )
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigError(_explain(host, port, error)) from error
 
 
@@ -35,8 +37,6 @@ def _explain(host: str, port: int, error: Exception) -> str:
             return f"PORT: {port} on {host} is taken by another process; choose a free port"
         case PermissionError():
             return f"PORT: {port} may not be opened by this user; choose one from 1024 to 65535"
-        case OverflowError():
-            return f"PORT: {port} is not a port; choose one from 0 to 65535"
         case _:
             return (
                 f"HOST: {host!r} is not an address of this machine ({error}); "

@@ -76,8 +76,8 @@ async def _serve_until(
                 partial(trio.serve_listeners, attend, [door], handler_nursery=inside)
             )
             await stop()
+            await shared.context.terminated.set()
             entrance.cancel_scope.cancel()
-        await shared.context.terminated.set()
         for connection in connections:
             connection.stop()
         inside.cancel_scope.deadline = trio.current_time() + shared.limits.grace_seconds

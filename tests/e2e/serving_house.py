@@ -3,7 +3,7 @@
 import logging
 import select
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -39,9 +39,11 @@ class Answer:
 class House:
     """A running server and what its handlers saw."""
 
-    port: int
+    listener: socket.socket
     app: QuartTrio
-    log: list[logging.LogRecord]
+    port: int
+    log: list[logging.LogRecord] = attrs.field(factory=list)
+    log_faults: list[Exception] = attrs.field(factory=list)
     leave: trio.Event = attrs.field(factory=trio.Event)
     stopping: trio.Event = attrs.field(factory=trio.Event)
     returned: trio.Event = attrs.field(factory=trio.Event)
@@ -55,6 +57,7 @@ class House:
         await self.returned.wait()
 
     async def connect(self) -> "Client":
+        """Open a connection; its owner closes it."""
         return Client(await trio.open_tcp_stream("127.0.0.1", self.port))
 
     async def ask(self, text: bytes) -> Answer:
@@ -72,9 +75,11 @@ class Client(trio.abc.AsyncResource):
         self._unread = b""
 
     async def aclose(self) -> None:
+        """Close politely (FIN), unless the answer lies unread."""
         await self.stream.aclose()
 
     async def say(self, text: bytes) -> None:
+        """Send `text` as it is."""
         await self.stream.send_all(text)
 
     async def answer(self, method: str = "POST") -> Answer:
@@ -143,8 +148,7 @@ HEALTHY = b'{"status":"ok"}\n'
 async def serving(limits: Limits = PATIENT) -> AsyncIterator[House]:
     """Serve the test app; leaving asks the server to stop and waits for it."""
     listener = listen("127.0.0.1", 0)
-    records: list[logging.LogRecord] = []
-    house = House(listener.getsockname()[1], QuartTrio("house"), records)
+    house = House(listener, QuartTrio("house"), listener.getsockname()[1])
     _furnish(house)
     async with trio.open_nursery() as nursery:
 
@@ -153,7 +157,7 @@ async def serving(limits: Limits = PATIENT) -> AsyncIterator[House]:
                 house.app,
                 listener,
                 stop=house.stopping.wait,
-                log=_logger(records.append),
+                log=_logger(house),
                 limits=limits,
             )
             house.returned.set()
@@ -164,10 +168,12 @@ async def serving(limits: Limits = PATIENT) -> AsyncIterator[House]:
             await house.stop()
 
 
-def _logger(keep: Callable[[logging.LogRecord], None]) -> logging.Logger:
+def _logger(house: House) -> logging.Logger:
     class Keeper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            keep(record)
+            if house.log_faults:
+                raise house.log_faults.pop()
+            house.log.append(record)
 
     logger = logging.Logger("serving")  # noqa: LOG001 - one of its own for each test
     logger.addHandler(Keeper())
@@ -208,3 +214,11 @@ def _furnish(house: House) -> None:
     @app.get("/crash")
     async def crash() -> ResponseReturnValue:
         raise LookupError("a fault in a handler")
+
+    @app.get("/bad-header")
+    async def bad_header() -> ResponseReturnValue:
+        return {"status": "ok"}, 200, {"not a name": "x"}
+
+    @app.get("/bad-length")
+    async def bad_length() -> ResponseReturnValue:
+        return "longer than it says", 200, {"Content-Length": "1"}

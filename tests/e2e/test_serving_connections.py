@@ -1,8 +1,8 @@
 """Connections live as long as they are of use, and no longer."""
 
-import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 import pytest
@@ -11,23 +11,23 @@ from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, House, get, post, 
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_an_idle_connection_is_closed_after_its_time() -> None:
     """After an answer the idle time begins anew, and ends in EOF."""
-    async with serving(attrs.evolve(PATIENT, keep_alive_seconds=0.05)) as house:
-        async with await house.connect() as client:
-            await client.say(HEALTH)
-            assert (await client.answer()).body == HEALTHY
-            assert await client.rest() == b""
+    limits = attrs.evolve(PATIENT, keep_alive_seconds=0.05)
+    async with serving(limits) as house, await house.connect() as client:
+        await client.say(HEALTH)
+        assert (await client.answer()).body == HEALTHY
+        assert await client.rest() == b""
 
 
 async def test_a_silent_connection_is_closed_after_its_time() -> None:
     """A client that never says a word gets EOF and no answer."""
-    async with serving(attrs.evolve(PATIENT, keep_alive_seconds=0.05)) as house:
-        async with await house.connect() as client:
-            assert await client.rest() == b""
+    limits = attrs.evolve(PATIENT, keep_alive_seconds=0.05)
+    async with serving(limits) as house, await house.connect() as client:
+        assert await client.rest() == b""
 
 
 async def test_connection_close_is_closed_at_once() -> None:

@@ -75,11 +75,11 @@ async def test_a_body_of_the_limit_is_accepted(text: bytes) -> None:
 @pytest.mark.parametrize("size_bytes", [10**7, 10**8])
 async def test_a_client_that_sends_on_still_reads_why(size_bytes: int) -> None:
     """What a refused client has under way does not destroy the answer (no RST before it)."""
-    async with serving(attrs.evolve(PATIENT, body_bytes=1000)) as house:
-        async with await house.connect() as client:
-            with trio.CancelScope():
-                await client.say(post(b"x" * size_bytes))
-            assert (await client.answer()).status == 413
+    limits = attrs.evolve(PATIENT, body_bytes=1000)
+    async with serving(limits) as house, await house.connect() as client:
+        with trio.CancelScope():
+            await client.say(post(b"x" * size_bytes))
+        assert (await client.answer()).status == 413
 
 
 async def test_a_refused_client_that_never_closes_is_cut_off() -> None:
@@ -93,13 +93,13 @@ async def test_a_refused_client_that_never_closes_is_cut_off() -> None:
 
 async def test_an_endless_head_is_refused() -> None:
     """A head over its limit is answered 431 and closed."""
-    async with serving(attrs.evolve(PATIENT, linger_seconds=0.05)) as house:
-        async with await house.connect() as client:
-            await client.say(b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000)
-            answer = await client.answer()
-            assert answer.status == 431
-            assert message(answer).startswith("Request Header Fields Too Large")
-            assert await client.rest() == b""
+    limits = attrs.evolve(PATIENT, linger_seconds=0.05)
+    async with serving(limits) as house, await house.connect() as client:
+        await client.say(b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000)
+        answer = await client.answer()
+        assert answer.status == 431
+        assert message(answer).startswith("Request Header Fields Too Large")
+        assert await client.rest() == b""
 
 
 @pytest.mark.parametrize(
@@ -267,16 +267,19 @@ async def test_a_client_that_leaves_early_harms_nobody(text: bytes) -> None:
 async def test_large_bodies_wait_for_room_and_small_ones_do_not() -> None:
     """Room is kept from a large body's first packets until its handler has ended."""
     limits = attrs.evolve(PATIENT, small_body_bytes=100, body_bytes=1000, large_bodies_bytes=1500)
-    async with serving(limits) as house:
-        async with await house.connect() as first, await house.connect() as second:
-            await first.say(post(b"x" * 1000, "/wait"))
-            await house.entered.wait()
-            await second.say(chunked(b"y" * 101, b""))
-            assert (await house.ask(post(b"z" * 100))).body == b"z" * 100
-            assert not second.has_mail()
-            house.leave.set()
-            assert (await first.answer()).status == 200
-            assert (await second.answer()).body == b"y" * 101
+    async with (
+        serving(limits) as house,
+        await house.connect() as first,
+        await house.connect() as second,
+    ):
+        await first.say(post(b"x" * 1000, "/wait"))
+        await house.entered.wait()
+        await second.say(chunked(b"y" * 101, b""))
+        assert (await house.ask(post(b"z" * 100))).body == b"z" * 100
+        assert not second.has_mail()
+        house.leave.set()
+        assert (await first.answer()).status == 200
+        assert (await second.answer()).body == b"y" * 101
 
 
 @pytest.mark.parametrize("farewell", ["close", "reset"])
@@ -320,12 +323,12 @@ async def test_a_body_of_many_small_chunks_is_a_body() -> None:
 
 async def test_continue_is_said_to_who_waits_for_it() -> None:
     """A client that asks first is told to go on, or why not."""
-    async with serving(attrs.evolve(PATIENT, body_bytes=1000)) as house:
-        async with await house.connect() as client:
-            expect = "Expect: 100-continue\r\n"
-            await client.say(post(b"x" * 10, headers=expect)[:-10])
-            assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 100 ")
-            await client.say(b"x" * 10)
-            assert (await client.answer()).body == b"x" * 10
-            await client.say(post(b"x" * 1001, headers=expect)[:-1001])
-            assert (await client.answer()).status == 413
+    limits = attrs.evolve(PATIENT, body_bytes=1000)
+    async with serving(limits) as house, await house.connect() as client:
+        expect = "Expect: 100-continue\r\n"
+        await client.say(post(b"x" * 10, headers=expect)[:-10])
+        assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+        await client.say(b"x" * 10)
+        assert (await client.answer()).body == b"x" * 10
+        await client.say(post(b"x" * 1001, headers=expect)[:-1001])
+        assert (await client.answer()).status == 413

@@ -1,17 +1,18 @@
 """A stop loses no request, and no fault goes unseen."""
 
-import errno
 import json
+import logging
+import os
 import socket
 import traceback
 
 import attrs
 import pytest
 import trio
+from quart_trio import QuartTrio
 
-from service.core.errors import ConfigError
-from service.serving import Limits, listen
-from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, House, get, post, serving
+from service.serving import listen, serve
+from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, get, post, serving
 
 
 async def test_a_request_in_flight_is_answered() -> None:
@@ -47,15 +48,14 @@ async def test_a_request_half_said_is_answered() -> None:
 
 
 async def test_a_request_that_came_with_the_stop_is_answered() -> None:
-    """What lies unread when the stop comes is read first."""
+    """A connection is not idle when its request lies unread in the socket."""
     async with serving() as house, await house.connect() as client:
-        for _ in range(50):
-            await client.say(HEALTH)
-            assert (await client.answer()).body == HEALTHY
-        client.stream.socket.setblocking  # noqa: B018
         await client.say(HEALTH)
+        await client.answer()
+        os.write(client.stream.socket.fileno(), HEALTH)  # no other task runs before the stop
         house.stopping.set()
         assert (await client.answer()).body == HEALTHY
+        assert await client.rest() == b""
 
 
 async def test_a_handler_that_hangs_is_cut_off() -> None:
@@ -73,7 +73,7 @@ async def test_a_handler_that_hangs_is_cut_off() -> None:
 
 
 async def test_hostile_clients_do_not_outlast_the_grace() -> None:
-    """Clients that stall in every way there is, together, delay a stop by no more than the grace."""
+    """Clients that stall in every way there is, together, delay a stop by the grace only."""
     async with serving(attrs.evolve(PATIENT, grace_seconds=0.05, body_bytes=1000)) as house:
         texts = [
             b"GET",
@@ -115,30 +115,25 @@ async def test_a_handler_that_fails_is_answered_and_logged(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_fault_of_a_connection_ends_only_that_connection() -> None:
-    """What nobody foresaw is logged with its traceback; the others are still served."""
+@pytest.mark.parametrize(("path", "status"), [("/bad-header", b" 500 "), ("/bad-length", b"")])
+async def test_an_answer_that_is_not_http_is_a_fault_of_the_handler(
+    path: str, status: bytes
+) -> None:
+    """It is logged, and the client gets a 500, or the end when it was too late for that."""
     async with serving() as house:
         async with await house.connect() as client:
-            await client.say(get("/forged"))
-            assert b"forged" not in await client.rest()
-        assert (await house.ask(HEALTH)).body == HEALTHY
-        assert house.log[0].exc_info is not None
+            await client.say(get(path, "Connection: close\r\n"))
+            assert (await client.rest())[8:13] == status
+        assert [record.exc_info is not None for record in house.log] == [True]
 
 
-class _FaultError(Exception):
-    pass
-
-
-async def _serve_with(house_is_up: trio.Event, fault: str) -> None:
+async def test_a_fault_of_one_connection_leaves_the_others() -> None:
+    """What nobody foresaw (here: a log that fails) is logged, and costs one connection."""
     async with serving() as house:
-        house_is_up.set()
-        if fault == "background":
-            house.app.nursery.start_soon(_fail)
-        await trio.sleep_forever()
-
-
-async def _fail() -> None:
-    raise _FaultError
+        house.log_faults.append(_FaultError())
+        await house.ask(get("/crash"))
+        assert (await house.ask(HEALTH)).body == HEALTHY
+        assert [record.getMessage() for record in house.log] == ["a connection failed"]
 
 
 async def test_a_crash_in_the_background_ends_the_server() -> None:
@@ -148,3 +143,34 @@ async def test_a_crash_in_the_background_ends_the_server() -> None:
             await house.ask(HEALTH)
             house.app.nursery.start_soon(_fail)
             await trio.sleep_forever()
+
+
+async def test_a_listener_that_fails_ends_the_server() -> None:
+    """No service goes on that cannot be reached."""
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(OSError, match="Invalid argument"), flatten_subgroups=True
+    ):
+        async with serving() as house:
+            await house.ask(HEALTH)
+            house.listener.shutdown(socket.SHUT_RDWR)
+            await trio.sleep_forever()
+
+
+async def test_a_fault_in_stop_ends_the_server() -> None:
+    """Who cannot tell when to stop must not run."""
+    with pytest.RaisesGroup(_FaultError, flatten_subgroups=True):
+        await serve(
+            QuartTrio("house"),
+            listen("127.0.0.1", 0),
+            stop=_fail,
+            log=logging.getLogger(__name__),
+            limits=PATIENT,
+        )
+
+
+class _FaultError(Exception):
+    pass
+
+
+async def _fail() -> None:
+    raise _FaultError
