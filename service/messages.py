@@ -13,7 +13,7 @@ latest when its patience with the disk ends, or when it dies. Answering never bl
 raises, so an asker that left cannot hurt the store.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from types import TracebackType
@@ -23,8 +23,9 @@ import attrs
 import outcome
 import trio
 
-from service.core.errors import StoreUnavailable
+from service.core.errors import StoreEnded
 from service.core.run import Run, Status, Trigger
+from service.core.ticking import CronState, TickRecord
 
 MAILBOX_SIZE = 1024
 """Tickets that may wait for the store; further askers wait at the door, where they may leave."""
@@ -149,6 +150,66 @@ class Probe(Question[None]):
     """Answered when the store commits; a real write is tried if the last one failed or is old."""
 
 
+@attrs.frozen
+class CronMeaning:
+    """What a cron job means: a change of either starts it anew."""
+
+    schedule: str
+    timezone: str
+
+
+@attrs.frozen
+class AdoptCronJobs(Question[Mapping[str, datetime]]):
+    """Make these the cron jobs from now on, and read the watermark of each.
+
+    A new job, and one whose meaning changed, starts with the present as its watermark; what it
+    meant before, and what jobs that are gone meant, stays in the history.
+    """
+
+    jobs: Mapping[str, CronMeaning]
+
+
+@attrs.frozen
+class ReadCronStates(Question[Mapping[str, CronState]]):
+    """Read the watermarks and unfinished runs of some cron jobs."""
+
+    cron_ids: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CronRun:
+    """A run to enqueue for a tick."""
+
+    run_id: str
+    tick: datetime
+    due_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class CronAdvance:
+    """What was decided for the due ticks of one job; all of it happens, or nothing.
+
+    Nothing happens if the watermark is no longer `seen_watermark`.
+    """
+
+    cron_id: str
+    job_id: str
+    payload: str
+    max_attempts: int
+    seen_watermark: datetime
+    watermark: datetime
+    runs: tuple[CronRun, ...]
+    records: tuple[TickRecord, ...]
+    cancel_previous: bool
+
+
+@attrs.frozen
+class AdvanceCron(Question[tuple[str, ...]]):
+    """Enqueue and record due ticks; the verdict names the runs that were cancelled for them."""
+
+    advances: tuple[CronAdvance, ...]
+
+
 class _Stage(Enum):
     WAITING = auto()
     TAKEN = auto()
@@ -223,14 +284,14 @@ class Door:
     async def ask(self, question: Question[V]) -> V:
         """Ask the store and wait for its verdict.
 
-        Raises StoreUnavailable when the store cannot commit or has gone; the change may or may
-        not stand. Cancelled means that the question was never taken up.
+        Raises StoreUnavailable when the store cannot commit, StoreEnded when it has gone; the
+        change may or may not stand. Cancelled means that the question was never taken up.
         """
         ticket = Ticket(question)
         try:
             await self._mailbox.send(ticket)  # type: ignore[arg-type] # a ticket keeps its own V
         except trio.BrokenResourceError:
-            raise StoreUnavailable("the store has ended") from None
+            raise StoreEnded("the store has ended") from None
         return await ticket.verdict()
 
     def clone(self) -> "Door":

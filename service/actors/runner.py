@@ -5,13 +5,12 @@ Theory of operation: whatever happens, the store is told
 Between the claim and the last word the store believes that the run is running, and only this
 runner can say otherwise. So the last word is said in a `finally`, shielded: how the attempt ended,
 or, when it was interrupted, that the run goes back with its attempt given back. A store that
-cannot commit is asked again until it can, holding the result meanwhile; only the end of the
-service cuts that short, and then the next start finds an orphan and runs it again.
+cannot commit is asked again until it can, and the result is kept meanwhile. Only the end of the
+service cuts that short; the next start then finds an orphan, and runs it again.
 """
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import random
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,20 +19,166 @@ import stamina
 import trio
 
 from service.core.backoff import delay_seconds
-from service.core.errors import StoreUnavailable
+from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, after_attempt
-from service.core.wire import decode, encode
+from service.core.wire import NotJson, decode
 from service.messages import Claim, Door, Finish, Question, Release, Retry
 from service.observability.logs import get_logger
+from service.pool import Pool
 from service.settings import Settings
 from service.tasks.context import Context
 from service.tasks.execution import attempt
-from service.tasks.registry import Task
+from service.tasks.loading import Workload
+from service.tasks.task import Task
 
-__all__ = ["Hiring", "Runner"]
+__all__ = ["Runner"]
 
-THREADS_PER_RUNNER: Final = 4
-"""Threads beyond one a runner are for those whose task timed out and whose code goes on."""
+RETRY_STORE_SECONDS: Final = 2.0
+"""Longest pause before a store that cannot commit is told again."""
 
 log = get_logger("service.runner")
+
+
+@attrs.frozen(kw_only=True)
+class Runner:
+    """Performs runs, one at a time, until hiring stops."""
+
+    door: Door
+    pool: Pool
+    workload: Workload
+    settings: Settings
+    threads: trio.CapacityLimiter
+    cron_timeouts: Mapping[str, float]
+    now: Callable[[], datetime]
+
+    async def work(self) -> None:
+        """Perform runs. When cancelled, the run at hand goes back to the queue first."""
+        with self.door:
+            while (run := await self.pool.while_hiring(self._next_run)) is not None:
+                await self._perform(run)
+
+    async def _next_run(self) -> Run:
+        return await self.door.ask(Claim())
+
+    async def _perform(self, run: Run) -> None:
+        started_at = trio.current_time()
+        last_word: Question[bool] = Release(run.id, run.claim)
+        outcome = None
+        try:
+            with self.pool.working_on(run.id):
+                outcome = await self._attempt(run)
+                last_word = self._settle(run, outcome)
+        finally:
+            held = await self._tell(run, last_word)
+            seconds = trio.current_time() - started_at
+            _report(run, last_word, outcome, held=held, seconds=seconds)
+
+    async def _attempt(self, run: Run) -> Result | Failure:
+        task = self.workload.tasks.get(run.job_id)
+        if task is None:
+            return Failure(f"jobId: no task {run.job_id!r} is registered", permanent=True)
+        try:
+            payload = decode(run.payload)
+        except NotJson as error:
+            return Failure(f"the stored payload is not JSON: {error}", permanent=True)
+        context = Context(
+            run_id=run.id,
+            job_id=run.job_id,
+            attempt=run.attempt,
+            max_attempts=run.max_attempts,
+            trigger=run.trigger,
+            tick=run.tick,
+            log=get_logger(f"task.{run.job_id}").bind(**_names(run)),
+        )
+        timeout = self._timeout_seconds(run, task)
+        return await attempt(task, context, payload, timeout_seconds=timeout, threads=self.threads)
+
+    def _timeout_seconds(self, run: Run, task: Task) -> float:
+        for seconds in (self.cron_timeouts.get(run.cron_id or ""), task.timeout):
+            if seconds is not None:
+                return seconds
+        return self.settings.task_timeout_seconds
+
+    def _settle(self, run: Run, outcome: Result | Failure) -> Question[bool]:
+        """Turn the outcome of an attempt into what the store is to be told."""
+        verdict = after_attempt(
+            outcome,
+            attempt=run.attempt,
+            max_attempts=run.max_attempts,
+            backoff=self._backoff_seconds(run),
+        )
+        result = verdict.result.encoded
+        if isinstance(verdict, Done):
+            return Finish(run.id, run.claim, verdict.status, result)
+        return Retry(run.id, run.claim, self.now() + timedelta(seconds=verdict.delay), result)
+
+    def _backoff_seconds(self, run: Run) -> float:
+        task = self.workload.tasks.get(run.job_id)
+        base = longest = None
+        if task is not None:
+            base, longest = task.retry_base_seconds, task.retry_max_seconds
+        return delay_seconds(
+            run.attempt,
+            base=self.settings.retry_base_seconds if base is None else base,
+            maximum=self.settings.retry_max_seconds if longest is None else longest,
+            chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+
+    async def _tell(self, run: Run, last_word: Question[bool]) -> bool:
+        """Tell the store, as often as it takes; True if this runner still held the run."""
+        with self.pool.last_word():
+            try:
+                async for again in stamina.retry_context(
+                    on=_may_recover,
+                    attempts=None,
+                    timeout=None,
+                    wait_initial=0.1,
+                    wait_max=RETRY_STORE_SECONDS,
+                ):
+                    with again:
+                        return await self.door.ask(last_word)
+            except StoreEnded:
+                pass
+        log.error("the store could not be told how a run ended; it will run again", **_names(run))
+        return False
+
+
+def _may_recover(error: Exception) -> bool:
+    return isinstance(error, StoreUnavailable) and not isinstance(error, StoreEnded)
+
+
+def _names(run: Run) -> dict[str, object]:
+    return {
+        "job_id": run.job_id,
+        "run_id": run.id,
+        "trigger": str(run.trigger),
+        "attempt": run.attempt,
+    }
+
+
+def _report(
+    run: Run,
+    last_word: Question[bool],
+    outcome: Result | Failure | None,
+    *,
+    held: bool,
+    seconds: float,
+) -> None:
+    """Log the execution, whatever its end."""
+    facts = {**_names(run), "duration_ms": round(seconds * 1000, 3)}
+    if isinstance(outcome, Failure):
+        facts |= {"error": outcome.message, "exc_info": outcome.exception}
+    elif outcome is not None and outcome.status == "error":
+        facts |= {"error": outcome.message}
+    match last_word:
+        case _ if not held:
+            log.warning("run was taken from its runner", status="cancelled", **facts)
+        case Finish(status=Status.OK):
+            log.info("run succeeded", status="ok", **facts)
+        case Finish():
+            log.error("run failed", status="error", **facts)
+        case Retry(due_at=due_at):
+            log.warning("attempt failed, to be retried", status="queued", due_at=due_at, **facts)
+        case _:
+            log.info("run interrupted, queued again", status="queued", **facts)

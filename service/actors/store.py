@@ -27,7 +27,7 @@ import attrs
 import outcome
 import trio
 
-from service.core.errors import StoreUnavailable
+from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.run import Run
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
@@ -261,7 +261,7 @@ class _Counter:
 
     def close(self) -> None:
         """Answer all who still wait, and let nobody else in."""
-        gone = StoreUnavailable("the store has ended")
+        gone = StoreEnded("the store has ended")
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 self._parked.append(self._mailbox.receive_nowait())

@@ -20,7 +20,7 @@ class Envelope:
     payload_json: str
 
 
-def parse_envelope(body: bytes) -> Envelope:
+def parse_envelope(body: bytes | str) -> Envelope:
     """Read ``{"jobId": "...", "payload": ...}``; a missing payload is null, other keys are ignored.
 
     Raises BadEnvelope with a message that names the field.

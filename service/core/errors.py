@@ -19,5 +19,9 @@ class StoreUnavailable(Exception):
     """
 
 
+class StoreEnded(StoreUnavailable):
+    """The store is gone for good; asking again in this process is vain."""
+
+
 class StoreBroken(Exception):
     """What is on disk can no longer be trusted (failed fsync, corruption); the process must end."""

@@ -1,0 +1,104 @@
+"""The control actor: answers the operator's commands on a Unix socket that only its owner opens."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from service.core.errors import ConfigError, StoreUnavailable
+from service.messages import Door
+from service.protocol import LINE_MAX_BYTES, read_question, write_refusal, write_verdict
+
+__all__ = ["open_control_socket", "run_control"]
+
+IDLE_SECONDS: Final = 60.0
+CONNECTIONS_MAX: Final = 32
+
+
+@contextmanager
+def open_control_socket(path: Path) -> Iterator[socket.socket]:
+    """Listen at `path` with mode 0600, and remove it at the end.
+
+    A socket that a dead service left behind is replaced. Raises ConfigError when another service
+    answers at `path`, or when it cannot be opened.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_socket():
+            _remove_unless_alive(path)
+        mask = os.umask(0o177)  # so that there is no instant at which others could connect
+        try:
+            listener.bind(os.fspath(path))
+        finally:
+            os.umask(mask)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"CONTROL_SOCKET: {str(path)!r} cannot be opened: {error}") from error
+    try:
+        yield listener
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+def _remove_unless_alive(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, "another service answers there")
+
+
+async def run_control(listener: socket.socket, door: Door) -> None:
+    """Answer questions until cancelled; connections still open are then cut."""
+    connections = trio.CapacityLimiter(CONNECTIONS_MAX)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream, connections:
+            await _converse(stream, door)
+
+    with door:
+        await trio.serve_listeners(
+            serve, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+        )
+
+
+async def _converse(stream: trio.SocketStream, door: Door) -> None:
+    buffer = bytearray()
+    try:
+        while line := await _next_line(stream, buffer):
+            await stream.send_all(await _reply(line, door))
+    except trio.BrokenResourceError:
+        pass  # the asker has gone
+
+
+async def _next_line(stream: trio.SocketStream, buffer: bytearray) -> bytes | None:
+    """Return the next line, or None at the end, on a line too long, or when none comes."""
+    with trio.move_on_after(IDLE_SECONDS):
+        while len(buffer) <= LINE_MAX_BYTES:
+            end = buffer.find(b"\n")
+            if end >= 0:
+                line = bytes(buffer[: end + 1])
+                del buffer[: end + 1]
+                return line
+            more = await stream.receive_some()
+            if not more:
+                return None
+            buffer += more
+    return None
+
+
+async def _reply(line: bytes, door: Door) -> bytes:
+    try:
+        return write_verdict(await door.ask(read_question(line)))
+    except (ValueError, StoreUnavailable) as error:
+        return write_refusal(str(error))

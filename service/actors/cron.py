@@ -1,0 +1,177 @@
+"""The cron actor: looks at the wall clock, and accounts for every tick that has become due.
+
+It sleeps until the next tick, but never longer than half a minute, because trio's clock does not
+see the wall clock jump. The store holds the watermarks; what is kept here is only when to look
+again, so a wrong wake-up costs a look and nothing else.
+"""
+
+import heapq
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+import attrs
+import trio
+
+from service.core.cronjob import CronJob
+from service.core.errors import StoreEnded, StoreUnavailable
+from service.core.ids import run_id
+from service.core.schedule import Schedule, next_tick
+from service.core.ticking import ON_TIME_SECONDS, CronState, Decision, decide
+from service.core.wire import encode
+from service.messages import (
+    AdoptCronJobs,
+    AdvanceCron,
+    CronAdvance,
+    CronMeaning,
+    CronRun,
+    Door,
+    ReadCronStates,
+)
+from service.observability.logs import get_logger
+from service.pulse import Pulse
+
+__all__ = ["Cron", "Plan"]
+
+LONGEST_SLEEP_SECONDS: Final = 30.0
+RETRY_SECONDS: Final = 1.0
+"""Pause after the store could not commit."""
+
+BATCH_MAX: Final = 200
+"""Jobs that share a question to the store, so that webhooks come in between."""
+
+log = get_logger("service.cron")
+
+
+@attrs.frozen
+class Plan:
+    """A cron job, ready to be planned."""
+
+    job: CronJob
+    schedule: Schedule
+    max_attempts: int
+
+
+@attrs.frozen(kw_only=True)
+class Cron:
+    """Turns ticks into runs."""
+
+    door: Door
+    plans: Sequence[Plan]
+    pulse: Pulse
+    now: Callable[[], datetime]
+    cancel_run: Callable[[str], None]
+    _agenda: list[tuple[datetime, int]] = attrs.field(factory=list, init=False)
+    """When to look at which plan again: a heap."""
+
+    async def keep_time(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Account for ticks until cancelled; a tick is accounted for whole, or not at all."""
+        with self.door:
+            watermarks = await self.door.ask(AdoptCronJobs(self._meanings()))
+            for index, plan in enumerate(self.plans):
+                self._look_again(index, watermarks[plan.job.id])
+            task_status.started()
+            while True:
+                self.pulse.beat()
+                await trio.sleep(await self._turn())
+
+    def _meanings(self) -> dict[str, CronMeaning]:
+        return {
+            plan.job.id: CronMeaning(plan.job.schedule, plan.schedule.zone.key)
+            for plan in self.plans
+        }
+
+    def _look_again(self, index: int, watermark: datetime) -> None:
+        tick = next_tick(self.plans[index].schedule, watermark)
+        heapq.heappush(self._agenda, (tick, index))
+
+    async def _turn(self) -> float:
+        """Account for all that is due; return how long to sleep, in seconds."""
+        instant = self.now()
+        due = iter(list(self._due(instant)))
+        while batch := list(islice(due, BATCH_MAX)):
+            try:
+                await self._advance([index for _, index in batch], instant)
+            except StoreEnded:
+                raise
+            except StoreUnavailable as error:
+                log.warning("ticks wait for the store", reason=str(error))
+                for entry in (*batch, *due):
+                    heapq.heappush(self._agenda, entry)
+                return RETRY_SECONDS
+        return self._until_next()
+
+    def _due(self, instant: datetime) -> Iterator[tuple[datetime, int]]:
+        while self._agenda and self._agenda[0][0] <= instant:
+            yield heapq.heappop(self._agenda)
+
+    def _until_next(self) -> float:
+        if not self._agenda:
+            return LONGEST_SLEEP_SECONDS
+        wait = (self._agenda[0][0] - self.now()) / timedelta(seconds=1)
+        return min(max(wait, 0.0), LONGEST_SLEEP_SECONDS)
+
+    async def _advance(self, indexes: Sequence[int], instant: datetime) -> None:
+        ids = tuple(self.plans[index].job.id for index in indexes)
+        states = await self.door.ask(ReadCronStates(ids))
+        decisions = {
+            index: decide(
+                self.plans[index].job,
+                self.plans[index].schedule,
+                states[self.plans[index].job.id],
+                instant,
+            )
+            for index in indexes
+        }
+        advances = tuple(
+            self._advance_of(self.plans[index], states[self.plans[index].job.id], decision)
+            for index, decision in decisions.items()
+            if decision.runs or decision.records
+        )
+        for cancelled in await self.door.ask(AdvanceCron(advances)) if advances else ():
+            self.cancel_run(cancelled)
+        for index, decision in decisions.items():
+            self._look_again(index, decision.watermark)
+        _report(advances, instant)
+
+    def _advance_of(self, plan: Plan, state: CronState, decision: Decision) -> CronAdvance:
+        return CronAdvance(
+            cron_id=plan.job.id,
+            job_id=plan.job.job_id,
+            payload=encode(plan.job.payload),
+            max_attempts=plan.max_attempts,
+            seen_watermark=state.watermark,
+            watermark=decision.watermark,
+            runs=tuple(
+                CronRun(
+                    run_id=run_id(self.now(), secrets.token_bytes(10)),
+                    tick=due.tick,
+                    due_at=due.due_at,
+                )
+                for due in decision.runs
+            ),
+            records=decision.records,
+            cancel_previous=decision.cancel_previous,
+        )
+
+
+def _report(advances: Sequence[CronAdvance], instant: datetime) -> None:
+    late = [
+        (instant - run.tick) / timedelta(seconds=1) for advance in advances for run in advance.runs
+    ]
+    if late and max(late) > ON_TIME_SECONDS:
+        log.warning("ticks run late", runs=len(late), late_seconds=max(late))
+    for advance in advances:
+        for record in advance.records:
+            log.info(
+                "ticks did not run",
+                outcome=str(record.outcome),
+                cron_id=advance.cron_id,
+                ticks=record.count,
+                first=record.first,
+                last=record.last,
+            )

@@ -1,0 +1,178 @@
+"""The HTTP actor: the contract of the two public paths, row by row."""
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+
+from service.core.envelope import BadEnvelope, Envelope, parse_envelope
+from service.core.errors import StoreUnavailable
+from service.core.ids import run_id
+from service.core.run import Trigger
+from service.core.wire import Json, encode
+from service.messages import Accepted, Delivery, Door, Enqueue, Probe
+from service.observability.logs import get_logger
+from service.pulse import Pulse
+from service.settings import Settings
+from service.tasks.loading import Workload
+from service.tasks.payloads import PayloadError, structure
+from service.tasks.task import Task
+
+__all__ = ["Web", "make_app"]
+
+RETRY_AFTER_SECONDS: Final = 5
+"""What a caller is told when the store cannot commit."""
+
+PULSE_SECONDS: Final = 90.0
+"""The cron loop beats every half minute; three beats missed are a fault."""
+
+DELIVERY_ID_MAX: Final = 256
+
+log = get_logger("service.http")
+
+
+class Refused(Exception):
+    """The request is answered with an error of the contract."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+@attrs.frozen(kw_only=True)
+class Web:
+    """What the routes need to do their work."""
+
+    door: Door
+    workload: Workload
+    settings: Settings
+    pulse: Pulse
+    stopping: trio.Event
+    now: Callable[[], datetime]
+
+    async def accept(self) -> Response:
+        """Answer ``POST /webhook``: 202 once the run is on disk."""
+        self._demand_secret(request.headers.get("Authorization"))
+        envelope = _envelope(await request.get_data(cache=False))
+        task = self._task(envelope)
+        accepted = await self._enqueue(task, envelope, self._delivery(request.headers))
+        headers = {"X-Run-Id": accepted.run_id}
+        if accepted.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return _answer(202, {"status": "accepted", "jobId": accepted.job_id}, headers)
+
+    def _demand_secret(self, given: str | None) -> None:
+        """Refuse a stranger; compared as bytes and in constant time."""
+        if self.settings.webhook_secret is None:
+            return
+        scheme, _, token = (given or "").partition(" ")
+        secret = self.settings.webhook_secret.reveal().encode()
+        known = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), secret)
+        if scheme.lower() != "bearer" or not known:
+            raise Refused(401, "unauthorized", {"WWW-Authenticate": "Bearer"})
+
+    def _task(self, envelope: Envelope) -> Task:
+        task = self.workload.tasks.get(envelope.job_id)
+        if task is None:
+            raise Refused(500, f"jobId: no task {envelope.job_id[:128]!r} is registered")
+        try:
+            structure(task, envelope.payload)
+        except PayloadError as error:
+            raise Refused(400, str(error)) from None
+        return task
+
+    def _delivery(self, headers: Headers) -> Delivery | None:
+        """Return what tells this delivery from others; GitHub's header goes first."""
+        window = timedelta(hours=self.settings.dedupe_window_hours)
+        for header, kind in (("X-GitHub-Delivery", "github"), ("Idempotency-Key", "key")):
+            given = headers.get(header)
+            if given is None:
+                continue
+            if not given or len(given) > DELIVERY_ID_MAX:
+                raise Refused(400, f"{header}: expected 1 to {DELIVERY_ID_MAX} characters")
+            return Delivery(key=f"{kind}:{given}", id=given, window=window)
+        return None
+
+    async def _enqueue(self, task: Task, envelope: Envelope, delivery: Delivery | None) -> Accepted:
+        question = Enqueue(
+            run_id=run_id(self.now(), secrets.token_bytes(10)),
+            job_id=task.id,
+            trigger=Trigger.WEBHOOK,
+            payload=envelope.payload_json,
+            max_attempts=task.retries + 1,
+            delivery=delivery,
+        )
+        try:
+            return await self.door.ask(question)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+
+    async def health(self) -> Response:
+        """Tell whether the service can do its work, or with ``?live`` only whether it is alive."""
+        if "live" not in request.args:
+            await self._demand_health()
+        return _answer(200, {"status": "ok"})
+
+    async def _demand_health(self) -> None:
+        if self.stopping.is_set():
+            raise Refused(503, "the service is stopping")
+        if self.pulse.age_seconds() > PULSE_SECONDS:
+            raise Refused(503, f"the cron loop has not moved for {self.pulse.age_seconds():.0f} s")
+        try:
+            await self.door.ask(Probe())
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+
+
+def make_app(web: Web) -> QuartTrio:
+    """Return the app: two routes, and JSON for whatever goes wrong."""
+    app = QuartTrio("service", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.add_url_rule("/webhook", view_func=web.accept, methods=["POST"])
+    app.add_url_rule("/_health", view_func=web.health, methods=["GET"])
+    app.register_error_handler(Refused, _answer_refusal)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    return app
+
+
+def _envelope(body: bytes | str) -> Envelope:
+    try:
+        return parse_envelope(body)
+    except BadEnvelope as error:
+        raise Refused(400, str(error)) from None
+
+
+def _unavailable(error: StoreUnavailable) -> Refused:
+    return Refused(
+        503, f"the store cannot commit: {error}", {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    )
+
+
+def _answer_refusal(refusal: Refused) -> Response:
+    return _error(refusal.status, refusal.message, refusal.headers)
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    """Answer what Quart refuses (404, 405, 413, ...) in our shape, with the headers it gives."""
+    kept = {name: value for name, value in error.get_headers() if name.lower() == "allow"}
+    return _error(error.code or 500, error.name.lower(), kept)
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return _answer(status, {"status": "error", "message": message}, headers)
+
+
+def _answer(
+    status: int, body: dict[str, Json], headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(encode(body), status, {"Content-Type": "application/json", **(headers or {})})

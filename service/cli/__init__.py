@@ -1,0 +1,5 @@
+"""The `service` command."""
+
+from service.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,60 @@
+"""`service check`: what the service would do, and whether it could."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from rich.table import Table
+
+from service.cli.console import print_table
+from service.core.schedule import Schedule, next_tick
+from service.core.wire import rfc3339
+from service.settings import Effective, effective, read_settings
+from service.tasks.loading import Workload, load
+
+__all__ = ["check_configuration"]
+
+NEXT_TICKS: Final = 3
+
+
+def check_configuration(environ: Mapping[str, str], now: datetime) -> None:
+    """Print settings, tasks and cron jobs. Raises ConfigError for what would refuse the start."""
+    settings = read_settings(environ)
+    sys.path.insert(0, str(Path.cwd()))  # as the service does
+    workload = load(settings.jobs_module, settings.cron_timezone)
+    print_table(_settings_table(effective(settings, environ)))
+    print_table(_tasks_table(workload))
+    print_table(_cron_table(workload, settings.cron_timezone, now))
+
+
+def _settings_table(rows: list[Effective]) -> Table:
+    table = Table("variable", "value", "from", title="Settings")
+    for row in rows:
+        table.add_row(row.name, row.value, row.source)
+    return table
+
+
+def _tasks_table(workload: Workload) -> Table:
+    table = Table("jobId", "timeout", "retries", "defined at", title="Tasks")
+    for task in workload.tasks.values():
+        timeout = "default" if task.timeout is None else f"{task.timeout:g} s"
+        table.add_row(task.id, timeout, str(task.retries), task.place)
+    return table
+
+
+def _cron_table(workload: Workload, default_timezone: str, now: datetime) -> Table:
+    table = Table("cron job", "runs", "schedule", "timezone", "next ticks (UTC)", title="Cron jobs")
+    for job in workload.cron_jobs:
+        schedule = job.compiled(default_timezone=default_timezone)
+        upcoming = "\n".join(_next_ticks(schedule, now)) if job.enabled else "not enabled"
+        table.add_row(job.id, job.job_id, job.schedule, schedule.zone.key, upcoming)
+    return table
+
+
+def _next_ticks(schedule: Schedule, now: datetime) -> Iterator[str]:
+    tick = now
+    for _ in range(NEXT_TICKS):
+        tick = next_tick(schedule, tick)
+        yield str(rfc3339(tick))

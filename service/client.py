@@ -1,0 +1,60 @@
+"""How a command reads the store: through the running service, or else from the file itself."""
+
+import os
+import socket
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from service.messages import Question
+from service.protocol import Refusal, read_verdict, write_question
+from service.settings import RunStore, Settings
+from service.storage.database import Database
+from service.storage.queries import answer
+
+__all__ = ["Unreachable", "ask"]
+
+ANSWER_SECONDS: Final = 30.0
+
+V = TypeVar("V")
+
+
+class Unreachable(Exception):
+    """Neither the service nor its file could be asked; the message says what to do."""
+
+
+def ask(settings: Settings, question: Question[V]) -> V:
+    """Ask the running service; if there is none, open its database.
+
+    Raises Unreachable, or StoreRefused when the file cannot be ours or is in use.
+    """
+    try:
+        return _ask_service(settings, question)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return _ask_file(settings, question)
+    except (OSError, ValueError, Refusal) as error:
+        path = settings.control_socket
+        raise Unreachable(f"the service did not answer on {path}: {error}") from error
+
+
+def _ask_service(settings: Settings, question: Question[V]) -> V:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(os.fspath(settings.control_socket))
+        connection.sendall(write_question(question))
+        with connection.makefile("rb") as lines:
+            return read_verdict(question, lines.readline())
+
+
+def _ask_file(settings: Settings, question: Question[V]) -> V:
+    path = settings.run_store_sqlite_path
+    if settings.run_store is RunStore.MEMORY or not path.exists():
+        raise Unreachable(
+            f"no service answers on {settings.control_socket}, and there is no store at {path}; "
+            "start one with `service run`"
+        )
+    database = Database.open(path)
+    try:
+        with database.transaction() as db:
+            return answer(question, db, datetime.now(UTC))  # type: ignore[return-value] # its V
+    finally:
+        database.close()

@@ -1,0 +1,72 @@
+"""The handle on the runners: stop hiring, cancel one run, cut the last words short."""
+
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import attrs
+import trio
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class Pool:
+    """Who waits for work, who works on which run, and until when the store may be told."""
+
+    _hires: bool = True
+    _idle: set[trio.CancelScope] = attrs.field(factory=set)
+    _working: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+    _speaking: set[trio.CancelScope] = attrs.field(factory=set)
+    _silent_at: float = math.inf
+
+    async def while_hiring(self, wait: Callable[[], Awaitable[T]]) -> T | None:
+        """Wait for work; None, at once, when hiring stops."""
+        if not self._hires:
+            return None
+        with trio.CancelScope() as scope:
+            self._idle.add(scope)
+            try:
+                return await wait()
+            finally:
+                self._idle.discard(scope)
+        return None
+
+    @contextmanager
+    def working_on(self, run_id: str) -> Iterator[None]:
+        """Hold the work on a run, which `cancel` ends."""
+        with trio.CancelScope() as scope:
+            self._working[run_id] = scope
+            try:
+                yield
+            finally:
+                del self._working[run_id]
+
+    @contextmanager
+    def last_word(self) -> Iterator[trio.CancelScope]:
+        """Hold a shield under which the store is told how a run ended."""
+        with trio.CancelScope(shield=True, deadline=self._silent_at) as scope:
+            self._speaking.add(scope)
+            try:
+                yield scope
+            finally:
+                self._speaking.discard(scope)
+
+    def stop_hiring(self) -> None:
+        """Send home the runners that wait for work; those at work go when they are done."""
+        self._hires = False
+        for scope in self._idle:
+            scope.cancel()
+
+    def cancel(self, run_id: str) -> None:
+        """End the work on a run, if a runner is at it; the store must have been told before."""
+        scope = self._working.get(run_id)
+        if scope is not None:
+            scope.cancel()
+
+    def silence_at(self, deadline: float) -> None:
+        """Set when, on trio's clock, last words end even if the store has not heard them."""
+        self._silent_at = deadline
+        for scope in self._speaking:
+            scope.deadline = deadline

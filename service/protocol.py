@@ -1,0 +1,83 @@
+"""The control socket's language: one question a line, one verdict a line, both JSON."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, TypeVar, cast
+
+from cattrs import Converter
+
+from service.core.run import Run
+from service.core.wire import Json, decode, encode
+from service.messages import GetRun, ListRuns, Question
+
+__all__ = [
+    "LINE_MAX_BYTES",
+    "Refusal",
+    "read_question",
+    "read_verdict",
+    "write_question",
+    "write_refusal",
+    "write_verdict",
+]
+
+LINE_MAX_BYTES: Final = 64 * 1024
+"""The longest question; a verdict may be longer."""
+
+V = TypeVar("V")
+
+_VERDICTS: Final[Mapping[type[Question[object]], object]] = {
+    ListRuns: tuple[Run, ...],
+    GetRun: Run | None,
+}
+"""The questions that may be asked through the socket, and the shape of their verdicts."""
+
+_NAMES: Final = {kind.__name__: kind for kind in _VERDICTS}
+
+_CONVERTER: Final = Converter()
+_CONVERTER.register_unstructure_hook(datetime, datetime.isoformat)
+_CONVERTER.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+
+
+class Refusal(Exception):
+    """The service refused the question, and said why."""
+
+
+def write_question(question: Question[object]) -> bytes:
+    """Return a question as a line."""
+    return _line({"ask": type(question).__name__, "with": _CONVERTER.unstructure(question)})
+
+
+def read_question(line: bytes) -> Question[object]:
+    """Return the question of a line. Raises ValueError if it is none, or may not be asked here."""
+    message = decode(line)
+    if not isinstance(message, dict) or message.get("ask") not in _NAMES:
+        raise ValueError(f"not a question; expected one of {', '.join(_NAMES)}")
+    kind = _NAMES[str(message["ask"])]
+    try:
+        return _CONVERTER.structure(message.get("with"), kind)
+    except Exception as error:  # cattrs raises whatever a value's hook raises
+        raise ValueError(f"{kind.__name__}: {error}") from error
+
+
+def write_verdict(verdict: object) -> bytes:
+    """Return a verdict as a line."""
+    return _line({"verdict": _CONVERTER.unstructure(verdict)})
+
+
+def write_refusal(message: str) -> bytes:
+    """Return the line that answers a question which has no verdict."""
+    return _line({"refusal": message})
+
+
+def read_verdict(question: Question[V], line: bytes) -> V:
+    """Return the verdict on `question` from a line. Raises Refusal if it is one."""
+    message = decode(line)
+    if not isinstance(message, dict) or "verdict" not in message:
+        reason = message.get("refusal") if isinstance(message, dict) else None
+        raise Refusal(str(reason or "the service gave no verdict"))
+    shape = cast("type[V]", _VERDICTS[type(question)])
+    return _CONVERTER.structure(message["verdict"], shape)
+
+
+def _line(message: dict[str, Json]) -> bytes:
+    return encode(message).encode() + b"\n"
