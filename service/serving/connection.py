@@ -65,17 +65,17 @@ class Connection:
             with self._talk:
                 await self._converse(protocol)
             await protocol.handle(Closed())
-        if protocol.is_refusing:
+        if protocol.leaves_unread:
             await self._linger()
 
     def stop(self) -> None:
         """Let an idle connection end now, and any other after its answer."""
-        if self._phase is _Phase.IDLE and not self._has_mail():
+        if self._phase is _Phase.IDLE and not self._talk.cancel_called and not self._has_mail():
             self._wait.cancel()
 
     async def _converse(self, protocol: Http1) -> None:
-        if self._shared.context.terminated.is_set():
-            self._wait.cancel()
+        if self._shared.context.terminated.is_set() and not self._has_mail():
+            return
         while True:
             with trio.CancelScope(deadline=self._deadline) as self._wait:
                 try:

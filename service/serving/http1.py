@@ -71,6 +71,7 @@ class Http1(H11Protocol):
         self.shared = shared
         self.complete = complete
         self._held = b""
+        self._is_last = False
 
     @property
     def has_unread(self) -> bool:
@@ -78,7 +79,7 @@ class Http1(H11Protocol):
         return bool(self.connection.trailing_data[0])
 
     @property
-    def is_refusing(self) -> bool:
+    def leaves_unread(self) -> bool:
         """Whether the client may still be sending what nobody will read."""
         return self.has_unread or self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
 
@@ -86,15 +87,15 @@ class Http1(H11Protocol):
         """Answer `status` if nothing was answered yet, and end the connection."""
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = _error(message)
-            headers = [*_headers_of(body), (b"connection", b"close")]
-            await self.stream_send(Response(STREAM_ID, headers, status))
+            self._is_last = True
+            await self.stream_send(Response(STREAM_ID, _headers_of(body), status))
             await self.stream_send(Body(STREAM_ID, body))
             await self.stream_send(EndBody(STREAM_ID))
         await self.send(Closed())
 
     async def stream_send(self, event: Event) -> None:
         """Send a part of an answer; while the service stops, each answer is the last."""
-        if isinstance(event, Response) and self.context.terminated.is_set():
+        if isinstance(event, Response) and (self._is_last or self.context.terminated.is_set()):
             headers = [*event.headers, (b"connection", b"close")]
             event = Response(event.stream_id, headers, event.status_code)
         await super().stream_send(event)
