@@ -27,6 +27,7 @@ from service.observability.logs import get_logger
 from service.observability.thin import cut
 
 __all__ = [
+    "SERVICE_NAME",
     "Collector",
     "bounded",
     "endpoint_of",
@@ -90,18 +91,22 @@ def bounded(*actions: Callable[[], object], seconds: float) -> bool:
 class Collector:
     """One place that telemetry goes to: hears why sending fails, and says it once.
 
-    `sending` is the library's logger that tells why a batch failed, `losing` the one that tells
-    that something was dropped before it was sent. What they say is heard here instead of logged.
+    `sending` is the library's logger that tells why a batch failed, `losing` the one, if any, that
+    tells of what was dropped before it was sent. What they say is heard here instead of logged.
     """
 
-    def __init__(self, signal: str, endpoint: str, *, sending: str, losing: str) -> None:
+    def __init__(
+        self, signal: str, endpoint: str, *, sending: str, losing: str | None = None
+    ) -> None:
         self._fault = Fault(
             log,
             broken=f"{signal} cannot be delivered; the oldest are dropped",
             recovered=f"{signal} are delivered again",
         )
         self._endpoint = _without_secrets(endpoint)
-        self._ears = {sending: _Ear(self._hear), losing: _Ear(self._lose)}
+        self._ears = {sending: _Ear(self._hear)}
+        if losing is not None:
+            self._ears[losing] = _Ear(self._lose)
         self.reason: str | None = None
         """Why the latest delivery failed; None after one that worked."""
 
@@ -117,8 +122,10 @@ class Collector:
         self.reason = None
         self._fault.worked()
 
-    def failed(self) -> None:
-        """Take note that a batch is lost."""
+    def failed(self, reason: BaseException | str | None = None) -> None:
+        """Take note that a batch is lost; without a `reason` it is the one that was heard."""
+        if reason is not None:
+            self.reason = _root(reason) if isinstance(reason, BaseException) else reason
         self._fault.failed(endpoint=self._endpoint, reason=self.reason)
 
     def _hear(self, reason: str) -> None:
@@ -143,15 +150,16 @@ class _Ear(logging.Filter):
 
 
 def _reason(record: logging.LogRecord) -> str:
-    """Return what went wrong at the bottom: libraries wrap it in their addresses and pools."""
     given = record.args if isinstance(record.args, tuple) else ()
-    for error in given:
-        if isinstance(error, Exception):
-            root: BaseException = error
-            while root.__cause__ or root.__context__:
-                root = root.__cause__ or root.__context__ or root
-            return cut(f"{type(root).__name__}: {root}", REASON_CHARACTERS)
-    return cut(record.getMessage(), REASON_CHARACTERS)
+    errors = [error for error in given if isinstance(error, BaseException)]
+    return _root(errors[0]) if errors else cut(record.getMessage(), REASON_CHARACTERS)
+
+
+def _root(error: BaseException) -> str:
+    """Return what went wrong at the bottom: libraries wrap it in their addresses and pools."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return cut(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
 
 
 def _without_secrets(url: str) -> str:

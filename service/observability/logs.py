@@ -38,8 +38,15 @@ LEVELS: Final = {
     "critical": CRITICAL,
 }
 CLOSE_SECONDS: Final = 1.0
-QUIET: Final = ("hpack", "h2", "httpcore", "httpx", "opentelemetry", "sentry_sdk", "urllib3")
-"""Libraries that log headers (secrets!) or every request at debug or info: warnings only."""
+QUIET: Final = {
+    "h2": WARNING,  # headers, at debug
+    "hpack": WARNING,  # as h2
+    "httpcore": WARNING,  # as h2
+    "httpx": WARNING,  # every request, with its query, at info
+    "opentelemetry": WARNING,
+    "sentry_sdk": WARNING,
+    "urllib3": ERROR,  # every retry, though telemetry has said that it cannot be delivered
+}
 
 
 class Logger(structlog.BoundLoggerBase):
@@ -177,10 +184,10 @@ def _route_libraries(undo: ExitStack, level: int) -> None:
     root = logging.getLogger()
     undo.callback(root.setLevel, root.level)
     root.setLevel(level)
-    for name in QUIET:
+    for name, floor in QUIET.items():
         library = logging.getLogger(name)
         undo.callback(library.setLevel, library.level)
-        library.setLevel(max(level, WARNING))
+        library.setLevel(max(level, floor))
     others = root.handlers[:]
     undo.callback(root.handlers.__setitem__, slice(None), others)
     root.handlers[:] = [_Handler()]

@@ -51,7 +51,7 @@ def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable
 
     def end() -> None:
         if exporter.collector.reason is not None:
-            exporter.shutdown()  # what is down now is not waited for
+            exporter.shutdown()  # type: ignore[no-untyped-call] # what is down is not waited for
         provider.shutdown()
 
     return end

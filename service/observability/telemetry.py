@@ -7,6 +7,7 @@ from typing import Final
 from service.observability.export import bounded, sdk_disabled, service_resource
 from service.observability.logs import get_logger
 from service.observability.otlp import start_traces
+from service.observability.sentry import capture_crash, start_sentry
 from service.settings import Settings
 
 __all__ = ["telemetry"]
@@ -23,12 +24,15 @@ def telemetry(settings: Settings) -> Iterator[None]:
     Leaving sends what is left, for `END_SECONDS` at most, whatever becomes of the collectors.
     """
     with ExitStack() as undo:
-        ends = []
+        ends = [start_sentry(settings.sentry_dsn, undo)]
         if not sdk_disabled():
             ends.append(start_traces(settings.otlp_endpoint, service_resource(), undo))
         try:
             yield
+        except Exception as error:
+            capture_crash(error)
+            raise
         finally:
-            if not bounded(*ends, seconds=END_SECONDS):
+            if not bounded(*filter(None, ends), seconds=END_SECONDS):
                 log.warning("not all telemetry could be sent in time", seconds=END_SECONDS)
                 undo.pop_all()  # what still tries to send is heard until the process has ended

@@ -1,0 +1,199 @@
+"""Real servers for telemetry: a collector that decodes OTLP, a Sentry that decodes envelopes."""
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+import attrs
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from service.core.wire import Json
+
+WAIT_SECONDS = 20
+"""Only bounds a test that fails; none waits this long to pass."""
+
+Attribute = str | int | float | bool
+
+
+@attrs.frozen
+class SpanSeen:
+    """A span as it arrived."""
+
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    attributes: dict[str, Attribute]
+    status: str
+    message: str
+    resource: dict[str, Attribute]
+
+
+class Receiver:
+    """Answers every POST, and keeps what came; `status` is what it answers."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.requests = 0
+        self.raw: list[bytes] = []
+        self.spans: list[SpanSeen] = []
+        self.metrics: dict[str, Metric] = {}
+        self.events: list[dict[str, Json]] = []
+        self.check_ins: list[dict[str, Json]] = []
+        self._changed = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                status = receiver.take(self.path, body)
+                self.send_response(status)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def traces_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/traces"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/metrics"
+
+    @property
+    def dsn(self) -> str:
+        return f"http://canary-dsn-key@127.0.0.1:{self.port}/42"
+
+    def take(self, path: str, body: bytes) -> int:
+        with self._changed:
+            self.requests += 1
+            if self.status == 200:
+                self.raw.append(body)
+                if path == "/v1/traces":
+                    self.spans += _spans(body)
+                elif path == "/v1/metrics":
+                    self.metrics |= _metrics(body)
+                elif path == "/api/42/envelope/":
+                    self._envelope(body)
+            self._changed.notify_all()
+            return self.status
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Wait until what has come satisfies `until`."""
+        with self._changed:
+            assert self._changed.wait_for(until, WAIT_SECONDS)
+
+    def span(self, name: str) -> SpanSeen:
+        """Return the only span of this name."""
+        (span,) = (span for span in self.spans if span.name == name)
+        return span
+
+    def _envelope(self, body: bytes) -> None:
+        _header, _, rest = body.partition(b"\n")
+        while rest.strip():
+            line, _, rest = rest.partition(b"\n")
+            item = json.loads(line)
+            payload, rest = rest[: item["length"]], rest[item["length"] :].lstrip(b"\n")
+            if item["type"] == "event":
+                self.events.append(json.loads(payload))
+            elif item["type"] == "check_in":
+                self.check_ins.append(json.loads(payload))
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """Serve a port that takes requests and never answers."""
+    gone = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            gone.wait()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        gone.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _spans(body: bytes) -> Iterator[SpanSeen]:
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield SpanSeen(
+                    name=span.name,
+                    kind=Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower(),
+                    trace_id=span.trace_id.hex(),
+                    span_id=span.span_id.hex(),
+                    parent_id=span.parent_span_id.hex(),
+                    attributes=_attributes(span.attributes),
+                    status=("unset", "ok", "error")[span.status.code],
+                    message=span.status.message,
+                    resource=_attributes(resource.resource.attributes),
+                )
+
+
+def _metrics(body: bytes) -> dict[str, Metric]:
+    return {
+        metric.name: metric
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def _attributes(pairs: "Iterator[KeyValue]") -> dict[str, Attribute]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Attribute:
+    kind = value.WhichOneof("value")
+    assert kind is not None
+    found = getattr(value, kind)
+    assert isinstance(found, str | int | float | bool)
+    return found
