@@ -87,14 +87,21 @@ class _Call:
 
     async def perform(self) -> object:
         if self._task.is_async:
-            return await cast("Awaitable[object]", self._begin())  # an async def's, it says
+            return _no_coroutine(await cast("Awaitable[object]", self._begin()))
         return await trio.to_thread.run_sync(
-            self._begin, abandon_on_cancel=True, limiter=self._threads
+            lambda: _no_coroutine(self._begin()), abandon_on_cancel=True, limiter=self._threads
         )
 
     def _begin(self) -> object:
         self.started = True
         return self._task.function(self._ctx, *self._arguments)
+
+
+def _no_coroutine(value: object) -> object:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise Permanent("the task returned a coroutine: is an await missing, or an async hidden?")
+    return value
 
 
 async def _outcome(call: _Call, ctx: Context) -> Result | Failure:
@@ -176,11 +183,6 @@ def _wait_seconds(error: RetryAfter) -> float | None:
 
 
 def _result(value: object) -> Result | Failure:
-    if inspect.iscoroutine(value):
-        value.close()
-        return Failure(
-            "the task returned a coroutine: does a decorator hide its async?", permanent=True
-        )
     result = value if isinstance(value, Result) else ok(cast("Json", value))  # encoding will tell
     try:
         size = len(result.encoded.encode())
