@@ -112,7 +112,7 @@ def parse(text: str) -> Expression:
 
 
 def _plain(place: int, field: _Field, word: str) -> str:
-    """Return the field in plain numbers, each item like `5` or `1-5/1`."""
+    """Return the field in plain numbers, each item like `*`, `5` or `1-5/1`."""
     try:
         return ",".join(_plain_item(field, item) for item in word.split(","))
     except ExpressionError as error:
@@ -120,6 +120,8 @@ def _plain(place: int, field: _Field, word: str) -> str:
 
 
 def _plain_item(field: _Field, item: str) -> str:
+    if item == "*":
+        return item
     found = _ITEM.fullmatch(item)
     if found is None:
         raise ExpressionError(
@@ -144,7 +146,7 @@ def _expression(words: list[str], plain: list[str]) -> Expression:
     """Expand six fields, seconds first; in `words` as they were written."""
     expanded: list[list[int | str]] = croniter.expand(" ".join(plain), second_at_beginning=True)[0]
     minutes, hours, days, months, weekdays, seconds = (
-        range(field.low, field.high + 1) if values == ["*"] else [int(value) for value in values]
+        range(field.low, field.high + 1) if "*" in values else [int(value) for value in values]
         for field, values in zip((*_FIELDS, _SECOND), expanded, strict=True)
     )
     _, minute, hour, day, _, weekday = (word.startswith("*") for word in words)

@@ -21,6 +21,7 @@ are not, because plain ones are faster and a zone has no say in them.
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -83,14 +84,15 @@ def newest_ticks(
     schedule: Schedule, after: datetime, until: datetime, *, most: int
 ) -> list[datetime]:
     """Return the last ticks in (after, until], at most `most`, without listing the others."""
-    if count_ticks(schedule, after, until) > most:
-        seconds = bisect_left(
-            range(int((until - after).total_seconds())),
-            -most,
-            key=lambda passed: -count_ticks(schedule, after + passed * _SECOND, until),
-        )
-        after += seconds * _SECOND
-    return list(ticks(schedule, after, until))
+    found = list(islice(ticks(schedule, after, until), most + 1))
+    if len(found) <= most:
+        return found
+    seconds = bisect_left(
+        range(int((until - after).total_seconds())),
+        -most,
+        key=lambda passed: -count_ticks(schedule, after + passed * _SECOND, until),
+    )
+    return list(ticks(schedule, after + seconds * _SECOND, until))
 
 
 @attrs.frozen

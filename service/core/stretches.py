@@ -1,8 +1,8 @@
 """A time zone as a chain of stretches, each at one distance from UTC.
 
-`zoneinfo` tells the distance at an instant, but not when it changes; so each day of a year is
-looked at once, and a change is searched within its day. In the time zone database no two changes
-since 1970 are less than six days apart.
+`zoneinfo` tells the distance at an instant, but not when it changes. So it is asked every few days
+of a year, once, and a change is searched between two answers that differ. In the time zone database
+no two changes since 1970 are less than six days apart.
 """
 
 from bisect import bisect_left
@@ -16,6 +16,7 @@ import attrs
 
 __all__ = ["Stretch", "stretches"]
 
+_STEP_DAYS: Final = 3
 _DAY: Final = timedelta(days=1)
 _LONGEST_CHANGE: Final = 2 * _DAY  # Samoa and Kwajalein left out one
 
@@ -32,7 +33,7 @@ class Stretch:
 
 
 def stretches(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """Yield the stretches that cover [start, end), and the changes shortly before `start`."""
+    """Yield the stretches that cover [start, end), from shortly before `start`."""
     since = start - _LONGEST_CHANGE
     offset = offset_before = _offset(zone, since)
     for year in range(since.year, end.year + 1):
@@ -40,28 +41,33 @@ def stretches(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Stretc
             if since < change < end:
                 yield Stretch(since, change, offset, offset_before)
                 since, offset_before, offset = change, offset, _offset(zone, change)
-    if start < end:
-        yield Stretch(since, end, offset, offset_before)
+    yield Stretch(since, end, offset, offset_before)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _changes(zone: ZoneInfo, year: int) -> tuple[datetime, ...]:
     """Return the instants of `year` (UTC) from which on the offset is another."""
-    changes = []
-    day = datetime(year, 1, 1)  # noqa: DTZ001 - plain UTC, see core/schedule.py
-    while day.year == year:
-        offset = _offset(zone, day)
-        if _offset(zone, day + _DAY) != offset:
-            changes.append(_first_change(zone, day, offset))
-        day += _DAY
+    new_year = datetime(year, 1, 1)  # noqa: DTZ001 - plain UTC, see core/schedule.py
+    days = (new_year.replace(year=year + 1) - new_year).days
+    changes: list[datetime] = []
+    before, offset = new_year, _offset(zone, new_year)
+    for day in (*range(_STEP_DAYS, days, _STEP_DAYS), days):
+        after = new_year + day * _DAY
+        if _offset(zone, after) != offset:
+            changes.append(_first_change(zone, before, after))
+            offset = _offset(zone, after)
+        before = after
     return tuple(changes)
 
 
-def _first_change(zone: ZoneInfo, day: datetime, offset: timedelta) -> datetime:
-    def has_changed(second: int) -> bool:
-        return _offset(zone, day + timedelta(seconds=second)) != offset
-
-    return day + timedelta(seconds=bisect_left(range(86_400), True, key=has_changed))  # noqa: FBT003 - the value sought
+def _first_change(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    offset = _offset(zone, after)
+    seconds = range(int((after - before).total_seconds()))
+    second = timedelta(seconds=1)
+    passed = bisect_left(
+        seconds, 1, key=lambda passed: int(_offset(zone, before + passed * second) == offset)
+    )
+    return before + passed * second
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:

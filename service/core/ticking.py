@@ -140,8 +140,7 @@ def _record(
     schedule: Schedule, after: datetime, until: datetime, outcome: TickOutcome
 ) -> Iterator[TickRecord]:
     """Yield one record of the ticks in (after, until], or none where there are none."""
-    count = count_ticks(schedule, after, until)
-    if count:
+    if after < until and (count := count_ticks(schedule, after, until)):
         [last] = newest_ticks(schedule, after, until, most=1)
         first = next_tick(schedule, after)
         yield TickRecord(first=first, last=last, count=count, outcome=outcome)
@@ -161,5 +160,7 @@ def _is_blocked(job: CronJob, state: CronState) -> bool:
 
 def _jitter(job: CronJob, tick: datetime) -> timedelta:
     """Return the job's delay of this tick: as good as random, and always the same."""
+    if not job.jitter:
+        return timedelta()
     digest = hashlib.sha256(f"{job.id} {tick.timestamp()}".encode()).digest()
     return timedelta(seconds=job.jitter * int.from_bytes(digest[:8]) / 2**64)
