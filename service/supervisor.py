@@ -99,12 +99,12 @@ async def _live(house: House, door: Door) -> None:
     await _recover(door)
     async with trio.open_nursery() as everything:
         everything.start_soon(_obey_signals, house, stopping, everything.cancel_scope)
+        everything.start_soon(run_control, house.control, door.clone())
         async with trio.open_nursery() as front:
             async with trio.open_nursery() as runners:
                 async with trio.open_nursery() as planners:
                     _start_runners(runners, house, door, pool)
                     await planners.start(_cron(house, door, pool, pulse).keep_time)
-                    front.start_soon(run_control, house.control, door.clone())
                     front.start_soon(_serve_http, house, door, pulse, stopping, closing)
                     log.info("service started", **_facts(house))
                     await stopping.wait()
