@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 
 from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, House, get, post, serving
 
@@ -55,6 +56,28 @@ async def test_many_requests_share_a_connection() -> None:
             assert (await client.answer("HEAD")).body == b""
             await client.say(post(b"x" * 2**20, "/unread"))
             assert (await client.answer()).status == 401
+
+
+async def test_the_end_of_an_answer_is_no_hang_up() -> None:
+    """The app is not told that its client left when it was answered, nor cancelled for it."""
+    heard: list[str] = []
+    async with serving() as house:
+        inner = house.app.asgi_app
+
+        async def listening(
+            scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+        ) -> None:
+            async def hear() -> ASGIReceiveEvent:
+                event = await receive()
+                heard.append(event["type"])
+                return event
+
+            await inner(scope, hear, send)
+
+        house.app.asgi_app = listening  # type: ignore[method-assign]
+        assert (await house.ask(post(b"hello"))).body == b"hello"
+        await house.stop()
+    assert heard == ["http.request"]
 
 
 async def test_idle_clients_do_not_delay_a_stop() -> None:

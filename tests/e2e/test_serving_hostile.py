@@ -1,10 +1,12 @@
 """Clients that are slow, broken or hostile cost a bound of time and memory, and nobody else."""
 
 import json
+import tracemalloc
 
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, Answer, chunked, get, post, serving
 
@@ -201,6 +203,22 @@ async def test_nothing_is_read_after_the_last_request() -> None:
         assert await client.rest() == b""
 
 
+async def test_what_follows_the_last_request_is_not_kept() -> None:
+    """A client that sends on after its "Connection: close" fills no memory."""
+    async with serving() as house, await house.connect() as client:
+        await client.say(get("/wait", "Connection: close\r\n"))
+        await house.entered.wait()
+        flood = bytes(2**20)
+        tracemalloc.start()
+        for _ in range(32):
+            await client.say(flood)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak_bytes < 8 * 2**20
+        house.leave.set()
+        assert (await client.answer()).status == 200
+
+
 async def test_a_client_that_never_reads_is_cut_off() -> None:
     """An answer that nobody takes ends its connection, and delays no stop."""
     limits = attrs.evolve(PATIENT, write_seconds=0.05)
@@ -287,7 +305,11 @@ async def test_room_comes_back_from_bodies_that_break_off(farewell: str) -> None
     """A client that leaves in the middle of its large body leaves its room to others."""
     limits = attrs.evolve(PATIENT, small_body_bytes=100, body_bytes=1000, large_bodies_bytes=1000)
     async with serving(limits) as house:
-        for text in (post(b"x" * 1000)[:-1], post(b"x" * 1000, "/wait"), post(b"x" * 1001)):
+        for text in (
+            post(b"x" * 1000)[:-1],
+            post(b"x" * 1000, "/wait"),
+            chunked(b"x" * 500, b"x" * 501),
+        ):
             client = await house.connect()
             await client.say(text)
             if farewell == "close":
@@ -312,6 +334,29 @@ async def test_a_wait_for_room_has_its_bound() -> None:
         answer = await house.ask(post(b"x" * 1000))
         assert answer.status == 503
         assert message(answer) == "too many large bodies at once; try again"
+
+
+async def test_a_wait_for_room_is_not_the_clients_time(mock_clock: MockClock) -> None:
+    """Who waited for room has the whole time for a body left."""
+    limits = attrs.evolve(
+        PATIENT, small_body_bytes=100, body_bytes=1000, large_bodies_bytes=1000, body_seconds=10
+    )
+    async with (
+        serving(limits) as house,
+        await house.connect() as first,
+        await house.connect() as second,
+    ):
+        await first.say(post(b"x" * 1000, "/wait"))
+        await house.entered.wait()
+        await second.say(post(b"y" * 1000)[:-1])
+        await wait_all_tasks_blocked()
+        mock_clock.jump(9)
+        house.leave.set()
+        assert (await first.answer()).status == 200
+        await wait_all_tasks_blocked()
+        mock_clock.jump(9)
+        await second.say(b"y")
+        assert (await second.answer()).body == b"y" * 1000
 
 
 async def test_a_body_of_many_small_chunks_is_a_body() -> None:
