@@ -355,6 +355,7 @@ async def test_a_wait_for_room_is_not_the_clients_time(mock_clock: MockClock) ->
         assert (await first.answer()).status == 200
         await wait_all_tasks_blocked()
         mock_clock.jump(9)
+        await wait_all_tasks_blocked()
         await second.say(b"y")
         assert (await second.answer()).body == b"y" * 1000
 
