@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from service.core.schedule import Schedule, count_ticks, next_tick
+from service.core.schedule import Schedule, count_ticks, newest_ticks, next_tick
 from service.core.ticking import TickRecord
 from service.core.wire import rfc3339
 
@@ -67,10 +67,11 @@ def audit(
 def _unrecorded(schedule: Schedule, after: datetime, until: datetime) -> Iterator[Difference]:
     expected = count_ticks(schedule, after, until)
     if expected:
+        [last] = newest_ticks(schedule, after, until, most=1)
         yield Difference(
             fault=Fault.UNRECORDED,
             first=next_tick(schedule, after),
-            last=until,
+            last=last,
             expected=expected,
             recorded=0,
         )

@@ -38,7 +38,7 @@ class CronJob:
     """An IANA zone such as Europe/Berlin; None means the service's CRON_TIMEZONE."""
     catch_up: CatchUp = "latest"
     """What becomes of ticks that passed while the service was down or late: the `latest` one runs,
-    `all` run, or `none`. A tick up to a minute old is on time, and is none of these.
+    `all` run, or `none`. A tick less than a minute old is on time, and not one of these.
     """
     catch_up_window: float = _DAY_SECONDS
     """Older ticks are missed."""

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 ON_TIME_SECONDS: Final = 60
-"""A tick of at most this age is on time, whatever the policy: clocks step and machines stall."""
+"""A tick of less than this age is on time, whatever the policy: clocks step and machines stall."""
 
 _SECOND: Final = timedelta(seconds=1)
 
