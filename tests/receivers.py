@@ -43,7 +43,7 @@ class SpanSeen:
 class Receiver:
     """Answers every POST, and keeps what came; `status` is what it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.requests = 0
@@ -74,7 +74,7 @@ class Receiver:
             def log_message(self, *_args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -90,17 +90,21 @@ class Receiver:
 
     @property
     def traces_url(self) -> str:
+        """What to set as OTLP_ENDPOINT."""
         return f"http://127.0.0.1:{self.port}/v1/traces"
 
     @property
     def metrics_url(self) -> str:
+        """What to set as OTLP_METRICS_ENDPOINT."""
         return f"http://127.0.0.1:{self.port}/v1/metrics"
 
     @property
     def dsn(self) -> str:
+        """What to set as SENTRY_DSN; its key is a secret."""
         return f"http://canary-dsn-key@127.0.0.1:{self.port}/42"
 
     def take(self, path: str, body: bytes) -> int:
+        """Keep what a request holds, unless it is refused; return the status to answer."""
         with self._changed:
             self.requests += 1
             if self.status == 200:

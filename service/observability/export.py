@@ -21,6 +21,8 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_SDK_DISABLED,
 )
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from requests import PreparedRequest, RequestException, Response, Session
+from requests.adapters import HTTPAdapter
 
 from service.observability.fault import Fault
 from service.observability.logs import get_logger
@@ -32,8 +34,8 @@ __all__ = [
     "bounded",
     "endpoint_of",
     "export_seconds",
-    "sdk_disabled",
     "service_resource",
+    "turned_off",
 ]
 
 SERVICE_NAME: Final = "cron-webhook-service"
@@ -55,18 +57,21 @@ def service_resource() -> Resource:
     return ours.merge(OTELResourceDetector().detect())
 
 
-def sdk_disabled() -> bool:
-    """Return whether OTEL_SDK_DISABLED turns traces and metrics off."""
-    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+def turned_off(signal: str) -> bool:
+    """Return whether OTEL_SDK_DISABLED, or the exporter `none`, turns a signal off."""
+    disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    return disabled or os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
 
 
-def endpoint_of(signal: str, ours: str, default: str | None) -> str | None:
-    """Return where a signal goes, or None where the exporter shall ask the OTEL_* variables.
+def endpoint_of(signal: str, ours: str, default: str | None) -> str:
+    """Return where a signal goes.
 
-    Ours counts unless it is the `default` and OpenTelemetry's own variables name an endpoint.
+    Ours counts unless it is the `default` and OpenTelemetry's own variables name another.
     """
-    named = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", OTEL_EXPORTER_OTLP_ENDPOINT)
-    return None if ours == default and any(map(os.environ.get, named)) else ours
+    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    if base := os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT):
+        own = own or f"{base.rstrip('/')}/v1/{signal.lower()}"
+    return own if own and ours == default else ours
 
 
 def export_seconds(signal: str) -> float | None:
@@ -117,6 +122,13 @@ class Collector:
             library.addFilter(ear)
             undo.callback(library.removeFilter, ear)
 
+    def session(self) -> Session:
+        """Return an HTTP session that shows how its requests end; the library keeps the causes."""
+        session = Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Witness(self._hear))
+        return session
+
     def delivered(self) -> None:
         """Take note that a batch arrived."""
         self.reason = None
@@ -124,8 +136,9 @@ class Collector:
 
     def failed(self, reason: BaseException | str | None = None) -> None:
         """Take note that a batch is lost; without a `reason` it is the one that was heard."""
-        if reason is not None:
-            self.reason = _root(reason) if isinstance(reason, BaseException) else reason
+        if isinstance(reason, BaseException):
+            reason = _root(reason)
+        self.reason = reason or self.reason
         self._fault.failed(endpoint=self._endpoint, reason=self.reason)
 
     def _hear(self, reason: str) -> None:
@@ -145,14 +158,34 @@ class _Ear(logging.Filter):
         self._hear = hear
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self._hear(_reason(record))
+        self._hear(cut(record.getMessage(), REASON_CHARACTERS))
         return False
 
 
-def _reason(record: logging.LogRecord) -> str:
-    given = record.args if isinstance(record.args, tuple) else ()
-    errors = [error for error in given if isinstance(error, BaseException)]
-    return _root(errors[0]) if errors else cut(record.getMessage(), REASON_CHARACTERS)
+class _Witness(HTTPAdapter):
+    """Tells what became of each request that did not succeed."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def send(  # noqa: PLR0913, PLR0917 - the signature of the library
+        self,
+        request: PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002 - as above
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002 - as above
+        cert: str | tuple[str, str] | None = None,
+        proxies: dict[str, str] | None = None,
+    ) -> Response:
+        try:
+            response = super().send(request, stream, timeout, verify, cert, proxies)
+        except RequestException as error:
+            self._hear(_root(error))
+            raise
+        if not response.ok:
+            self._hear(f"HTTP {response.status_code} {response.reason}")
+        return response
 
 
 def _root(error: BaseException) -> str:

@@ -26,8 +26,9 @@ class SpanExporter(OTLPSpanExporter):
 
     def __init__(self, configured: str) -> None:
         endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
-        super().__init__(endpoint=endpoint, timeout=export_seconds("TRACES"))
-        self.collector = Collector("traces", self._endpoint, sending=SENDING, losing=LOSING)
+        self.collector = Collector("traces", endpoint, sending=SENDING, losing=LOSING)
+        seconds = export_seconds("TRACES")
+        super().__init__(endpoint=endpoint, timeout=seconds, session=self.collector.session())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch, in the time that `export_seconds` says."""

@@ -55,7 +55,6 @@ def start_sentry(dsn: Secret | None, undo: ExitStack) -> Callable[[], None] | No
         default_integrations=False,
         auto_enabling_integrations=False,
         include_local_variables=False,
-        send_default_pii=False,
         max_request_body_size="never",
         propagate_traces=False,
         auto_session_tracking=False,
@@ -163,9 +162,9 @@ class _Transport(HttpTransport):
             self.collector.failed(f"HTTP {response.status}")
         return response
 
-    def on_dropped_event(self, _reason: str) -> None:
+    def on_dropped_event(self, reason: str) -> None:
         """Take note that there were more errors than could be sent."""
-        self.collector.failed(f"an error was dropped: {_reason}")
+        self.collector.failed(f"an error was dropped: {reason}")
 
 
 def _capture_threads(undo: ExitStack) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from service.observability.export import bounded, sdk_disabled, service_resource
+from service.observability.export import bounded, service_resource, turned_off
 from service.observability.logs import get_logger
 from service.observability.otlp import start_traces
 from service.observability.sentry import capture_crash, start_sentry
@@ -25,7 +25,7 @@ def telemetry(settings: Settings) -> Iterator[None]:
     """
     with ExitStack() as undo:
         ends = [start_sentry(settings.sentry_dsn, undo)]
-        if not sdk_disabled():
+        if not turned_off("TRACES"):
             ends.append(start_traces(settings.otlp_endpoint, service_resource(), undo))
         try:
             yield
