@@ -1,0 +1,73 @@
+"""What an author imports from the service, and what the built-in tasks show."""
+
+import subprocess
+import sys
+
+import attrs
+import pytest
+import trio
+
+import service
+from service.core.cronjob import CronJob
+from service.core.results import Permanent, RetryAfter, error, ok
+from service.core.run import Trigger
+from service.observability.logs import get_logger
+from service.tasks import builtin
+from service.tasks.context import Context
+from service.tasks.registry import Registry, task
+
+CTX = Context(
+    run_id="r1",
+    job_id="echo",
+    attempt=2,
+    max_attempts=4,
+    trigger=Trigger.CRON,
+    tick=None,
+    log=get_logger("task.echo"),
+)
+
+
+def test_an_author_imports_seven_names_and_nothing_else() -> None:
+    """The package exports what it says, and each name is the real thing."""
+    named = [Context, CronJob, Permanent, RetryAfter, error, ok, task]
+    assert [getattr(service, name) for name in service.__all__] == named
+
+
+def test_another_name_is_a_plain_attribute_error() -> None:
+    """A typing mistake gets Python's usual answer."""
+    with pytest.raises(AttributeError, match="module 'service' has no attribute 'Contxt'"):
+        _ = service.Contxt  # type: ignore[attr-defined] # wrong on purpose
+
+
+def test_importing_the_package_takes_no_time() -> None:
+    """No library is loaded before a signal handler could be in place."""
+    code = "import sys, service; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    modules = loaded.stdout.decode().split()
+    assert not {"attrs", "cattrs", "trio", "structlog", "croniter"} & set(modules)
+
+
+async def test_echo_returns_its_payload() -> None:
+    """The task to try the service with gives back what it got."""
+    assert await builtin.echo(CTX, {"a": [1]}) == {"a": [1]}
+
+
+async def test_heartbeat_tells_which_attempt_it_was() -> None:
+    """A heartbeat's result says who asked for it."""
+    assert await builtin.heartbeat(CTX) == {"alive": True, "trigger": "cron", "attempt": 2}
+
+
+async def test_types_pass_through_the_decorator() -> None:
+    """A task is called and checked like the function that it is; mypy reads this test too."""
+
+    @attrs.frozen
+    class Greet:
+        name: str
+
+    async def greet(ctx: Context, payload: Greet) -> dict[str, int]:
+        await trio.lowlevel.checkpoint()
+        return {payload.name: ctx.attempt}
+
+    same = Registry().task("greet")(greet)
+    greeted: dict[str, int] = await same(CTX, Greet("Ada"))
+    assert greeted == {"Ada": 2}
