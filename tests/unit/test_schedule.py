@@ -74,6 +74,16 @@ def test_a_night_that_cron_must_get_right(text: str, zone: str, start: str, expe
     assert ", ".join(local_ticks(text, zone, start)).startswith(expected)
 
 
+@pytest.mark.parametrize("minute", range(0, 120, 10))
+def test_a_restart_in_the_repeated_hour_repeats_nothing(minute: int) -> None:
+    """Wherever in the repeated hour the question begins, what ran the first time is over."""
+    schedule = compile_schedule("0,30 2 * * *", "Europe/Berlin")
+    twice = datetime(2026, 10, 25, 0, tzinfo=UTC)  # 02:00, and an hour later 02:00 again
+    after = twice + timedelta(minutes=minute)
+    found = list(ticks(schedule, after, twice + timedelta(hours=3)))
+    assert found == ([twice + timedelta(minutes=30)] if minute < 30 else [])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

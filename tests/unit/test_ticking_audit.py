@@ -68,7 +68,10 @@ def test_each_doubled_record_is_found(place: int) -> None:
 def test_ranges_that_share_ticks_are_found() -> None:
     """Only the ticks that two ranges share are reported."""
     assert found(record(1, 7, 7), record(6, 12, 7)) == [difference(Fault.REPEATED, 6, 7, 2, 4)]
-    assert found(record(1, 12, 12), record(3, 4, 2)) == [difference(Fault.REPEATED, 3, 4, 2, 4)]
+    assert found(record(1, 12, 12), record(3, 4, 2), record(6, 6, 1)) == [
+        difference(Fault.REPEATED, 3, 4, 2, 4),
+        difference(Fault.REPEATED, 6, 6, 1, 2),
+    ]
 
 
 @pytest.mark.parametrize("place", range(len(GOOD)))
