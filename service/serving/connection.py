@@ -11,7 +11,6 @@ see the client leave; the handler's task ends this phase, and moves the deadline
 wait. The reader alone ends the connection; whoever else wants that cancels its `_talk`.
 """
 
-import select
 from contextlib import suppress
 from enum import Enum, auto
 from math import inf
@@ -70,12 +69,10 @@ class Connection:
 
     def stop(self) -> None:
         """Let an idle connection end now, and any other after its answer."""
-        if self._phase is _Phase.IDLE and not self._talk.cancel_called and not self._has_mail():
+        if self._phase is _Phase.IDLE:
             self._wait.cancel()
 
     async def _converse(self, protocol: Http1) -> None:
-        if self._shared.context.terminated.is_set() and not self._has_mail():
-            return
         while True:
             with trio.CancelScope(deadline=self._deadline) as self._wait:
                 try:
@@ -137,9 +134,3 @@ class Connection:
         ):
             while await self._stream.receive_some(_READ_BYTES):
                 pass
-
-    def _has_mail(self) -> bool:
-        """Whether the client sent something that nobody has read yet."""
-        poll = select.poll()
-        poll.register(self._stream.socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))

@@ -23,7 +23,6 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState, H11SendableEvent
-from hypercorn.utils import suppress_body
 
 from service.core.wire import encode
 from service.serving.limits import Limits, Room
@@ -71,6 +70,7 @@ class Http1(H11Protocol):
         self.shared = shared
         self.complete = complete
         self._held = b""
+        self._is_head = False
         self._is_last = False
 
     @property
@@ -86,12 +86,22 @@ class Http1(H11Protocol):
     async def refuse(self, status: int, message: str) -> None:
         """Answer `status` if nothing was answered yet, and end the connection."""
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = _error(message)
             self._is_last = True
-            await self.stream_send(Response(STREAM_ID, _headers_of(body), status))
-            await self.stream_send(Body(STREAM_ID, body))
-            await self.stream_send(EndBody(STREAM_ID))
+            await self.answer_error(status, message)
         await self.send(Closed())
+
+    async def answer_error(self, status: int, message: str) -> None:
+        """Answer in JSON, like everybody in the house."""
+        is_head = self._is_head and self.connection.our_state is not h11.IDLE
+        body = encode({"status": "error", "message": message}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await self.stream_send(Response(STREAM_ID, headers, status))
+        if not is_head:
+            await self.stream_send(Body(STREAM_ID, body))
+        await self.stream_send(EndBody(STREAM_ID))
 
     async def stream_send(self, event: Event) -> None:
         """Send a part of an answer; while the service stops, each answer is the last."""
@@ -105,6 +115,7 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin a request, never a WebSocket."""
+        self._is_head = request.method == b"HEAD"
         target = _origin_form(request.target)
         if request.http_version not in {b"1.1", b"1.0"}:
             await self.refuse(505, "this server speaks HTTP/1.1")
@@ -192,8 +203,7 @@ class _Stream(HTTPStream):
         """Send what the app says; None is its end."""
         if message is None:
             self._give_room_back()
-        if not self.closed:
-            await super().app_send(message)
+        await super().app_send(message)
 
     async def _check_size(self, size_bytes: int) -> None:
         maximum = self._limits.body_bytes
@@ -250,20 +260,8 @@ class _Stream(HTTPStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer for an app that failed."""
-        body = _error(HTTPStatus(status_code).phrase)
-        await self.send(Response(STREAM_ID, _headers_of(body), status_code))
-        if not suppress_body(self.scope["method"], status_code):
-            await self.send(Body(STREAM_ID, body))
-        await self.send(EndBody(STREAM_ID))
+        await self._protocol.answer_error(status_code, HTTPStatus(status_code).phrase)
         self.state = ASGIHTTPState.CLOSED
-
-
-def _error(message: str) -> bytes:
-    return encode({"status": "error", "message": message}).encode()
-
-
-def _headers_of(body: bytes) -> list[tuple[bytes, bytes]]:
-    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
 
 def _content_length(request: Request) -> int | None:

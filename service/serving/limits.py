@@ -8,16 +8,21 @@ __all__ = ["Limits", "Room"]
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Bounds of the server; the defaults are for GitHub's webhooks behind a proxy."""
+    """Bounds of the server; the defaults are for GitHub's webhooks behind a proxy.
+
+    Of memory, bodies take at most `connections` times (`small_body_bytes` + one packet of 64 KiB)
+    plus three times `large_bodies_bytes` (ours, Quart's and the handler's copy), and whatever the
+    handlers make of them.
+    """
 
     body_bytes: int = 25 * 2**20
     """A larger body is refused with 413."""
     small_body_bytes: int = 64 * 2**10
     """A body up to this size never waits; a larger one waits for room."""
     large_bodies_bytes: int = attrs.field(default=64 * 2**20)
-    """The room that large bodies share, from their first packet until their handler has ended."""
+    """The room that large bodies share, from their first packets until their handler has ended."""
     head_bytes: int = 16 * 2**10
-    """A longer request line with headers is refused with 431."""
+    """A request whose headers have not ended within it is refused with 431."""
     connections: int = 1000
     """Beyond it, and beyond what the descriptor limit allows, clients wait to be accepted."""
     head_seconds: float = 10

@@ -32,10 +32,10 @@ async def serve(
 ) -> None:
     """Serve `app` on `listener` until `stop` returns, then answer what is in flight and return.
 
-    Returns at most `limits.grace_seconds` after `stop` did, whatever clients do. Owns and closes
-    `listener`. What fails in a handler is logged to `log` with its traceback and answered 500;
-    what fails in the server itself, in `stop` or in the app's background tasks is raised, in an
-    ExceptionGroup. When cancelled, all connections are closed at once.
+    Cuts off what is left `limits.grace_seconds` after `stop`, whatever clients do. Closes
+    `listener` in any case. What fails in a handler is logged to `log` with its traceback and
+    answered 500; what fails in the server itself, in `stop` or in the app's background tasks is
+    raised, in an ExceptionGroup. When cancelled, all connections are closed at once.
     """
     _leave_limits_to_the_server(app)
     shared = Shared(
@@ -47,10 +47,11 @@ async def serve(
     )
     door = _Door(listener, _affordable(limits.connections))
     # Hypercorn would run the app's nursery where a crash ends in a log line.
-    async with trio.open_nursery() as app.nursery:
-        await app.startup()
-        await _serve_until(stop, door, shared, log)
-        await app.shutdown()
+    with listener:
+        async with trio.open_nursery() as app.nursery:
+            await app.startup()
+            await _serve_until(stop, door, shared, log)
+            await app.shutdown()
 
 
 async def _serve_until(

@@ -84,6 +84,20 @@ async def test_a_client_that_sends_on_still_reads_why(size_bytes: int) -> None:
         assert (await client.answer()).status == 413
 
 
+async def test_a_slow_client_that_sends_on_still_reads_why() -> None:
+    """Who is too slow with a head may send the rest of it, and then reads 408."""
+    limits = attrs.evolve(PATIENT, head_seconds=0.05)
+    async with serving(limits) as house, await house.connect() as client:
+        await client.say(HEALTH[:-4])
+        while not client.has_mail():
+            await trio.lowlevel.checkpoint()
+        for late in HEALTH[-4:]:
+            await client.say(bytes([late]))
+            await wait_all_tasks_blocked()
+        assert (await client.answer()).status == 408
+        assert await client.rest() == b""
+
+
 async def test_a_refused_client_that_never_closes_is_cut_off() -> None:
     """Reading on has its bound, too."""
     limits = attrs.evolve(PATIENT, body_bytes=1000, linger_seconds=0.05)
@@ -136,6 +150,24 @@ async def test_what_is_not_http_is_refused(text: bytes, status: int) -> None:
             assert answer.status == status
             assert message(answer)
             assert await client.rest() == b""
+        assert house.log == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [("HEAD x HTTP/1.1", "", 400), ("HEAD / HTTP/1.1", "Content-Length: 99999999\r\n", 413)],
+)
+async def test_a_refusal_of_head_has_no_body(request_line: str, headers: str, status: int) -> None:
+    """Nor does it leave the next request without one."""
+    limits = attrs.evolve(PATIENT, linger_seconds=0.05, head_seconds=0.05)
+    async with serving(limits) as house, await house.connect() as client:
+        await client.say(f"{request_line}\r\nHost: x\r\n{headers}\r\n".encode())
+        assert (await client.answer("HEAD")).status == status
+        assert await client.rest() == b""
+        async with await house.connect() as other:
+            await other.say(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGET")
+            assert (await other.answer("HEAD")).status == 200
+            assert message(await other.answer())
         assert house.log == []
 
 
@@ -360,11 +392,22 @@ async def test_a_wait_for_room_is_not_the_clients_time(mock_clock: MockClock) ->
         assert (await second.answer()).body == b"y" * 1000
 
 
-async def test_a_body_of_many_small_chunks_is_a_body() -> None:
-    """A body in chunks of one byte each arrives whole."""
-    async with serving() as house:
-        answer = await house.ask(chunked(*[b"x"] * 20_000, b""))
-        assert answer.body == b"x" * 20_000
+async def test_a_body_of_many_small_chunks_does_not_hold_the_loop() -> None:
+    """While a body in chunks of one byte is read, others get a turn after each chunk."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with serving() as house, trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        answer = await house.ask(chunked(*[b"x"] * 10_000, b""))
+        nursery.cancel_scope.cancel()
+    assert answer.body == b"x" * 10_000
+    assert turns > 10_000
 
 
 async def test_continue_is_said_to_who_waits_for_it() -> None:

@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 import pytest
@@ -48,7 +50,7 @@ async def test_a_request_half_said_is_answered() -> None:
 
 
 async def test_a_request_that_came_with_the_stop_is_answered() -> None:
-    """A connection is not idle when its request lies unread in the socket."""
+    """A request that lies unread in the socket when the stop comes is read first."""
     async with serving() as house, await house.connect() as client:
         await client.say(HEALTH)
         await client.answer()
@@ -56,6 +58,17 @@ async def test_a_request_that_came_with_the_stop_is_answered() -> None:
         house.stopping.set()
         assert (await client.answer()).body == HEALTHY
         assert await client.rest() == b""
+
+
+async def test_a_client_that_came_with_the_stop_is_answered() -> None:
+    """So is the request of a client that nobody has accepted yet."""
+    async with serving() as house:
+        await house.ask(HEALTH)
+        with socket.create_connection(("127.0.0.1", house.port)) as client:
+            client.sendall(HEALTH)
+            house.stopping.set()  # no other task has run since the client came
+            await house.returned.wait()
+            assert client.recv(1000).endswith(HEALTHY)
 
 
 async def test_a_handler_that_hangs_is_cut_off() -> None:
@@ -156,16 +169,39 @@ async def test_a_listener_that_fails_ends_the_server() -> None:
             await trio.sleep_forever()
 
 
+async def _serve(
+    app: QuartTrio, listener: socket.socket, stop: Callable[[], Awaitable[None]]
+) -> None:
+    await serve(app, listener, stop=stop, log=logging.getLogger(__name__), limits=PATIENT)
+
+
 async def test_a_fault_in_stop_ends_the_server() -> None:
     """Who cannot tell when to stop must not run."""
     with pytest.RaisesGroup(_FaultError, flatten_subgroups=True):
-        await serve(
-            QuartTrio("house"),
-            listen("127.0.0.1", 0),
-            stop=_fail,
-            log=logging.getLogger(__name__),
-            limits=PATIENT,
-        )
+        await _serve(QuartTrio("house"), listen("127.0.0.1", 0), stop=_fail)
+
+
+async def test_an_app_that_cannot_start_is_not_served() -> None:
+    """Its fault is raised, and the port is free again."""
+    app, listener = QuartTrio("house"), listen("127.0.0.1", 0)
+    app.before_serving(_fail)
+    app.logger.disabled = True  # Quart tells it, too
+    with pytest.RaisesGroup(_FaultError, flatten_subgroups=True):
+        await _serve(app, listener, stop=trio.sleep_forever)
+    assert listener.fileno() == -1
+
+
+async def test_the_app_is_told_of_start_and_end() -> None:
+    """What the app wants done before and after serving is done, in this order."""
+    app, done = QuartTrio("house"), []
+
+    async def note(what: str) -> None:
+        done.append(what)
+
+    app.before_serving(partial(note, "before"))
+    app.after_serving(partial(note, "after"))
+    await _serve(app, listen("127.0.0.1", 0), stop=partial(note, "served"))
+    assert done == ["before", "served", "after"]
 
 
 class _FaultError(Exception):
