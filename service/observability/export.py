@@ -105,13 +105,17 @@ class Collector:
     ) -> None:
         self._fault = Fault(
             log,
-            broken=f"{signal} cannot be delivered; the oldest are dropped",
+            broken=f"{signal} cannot be delivered",
             recovered=f"{signal} are delivered again",
         )
-        self._endpoint = _without_secrets(endpoint)
+        self.endpoint = _without_secrets(endpoint)
+        self.batches = 0
+        """How many deliveries worked."""
+        self.quiet = False
+        """Whether someone else tells how it goes."""
         self._ears = {sending: _Ear(self._hear)}
         if losing is not None:
-            self._ears[losing] = _Ear(self._lose)
+            self._ears[losing] = _Ear(self.lost)
         self.reason: str | None = None
         """Why the latest delivery failed; None after one that worked."""
 
@@ -131,23 +135,27 @@ class Collector:
 
     def delivered(self) -> None:
         """Take note that a batch arrived."""
+        self.batches += 1
         self.reason = None
-        self._fault.worked()
+        if not self.quiet:
+            self._fault.worked()
 
     def failed(self, reason: BaseException | str | None = None) -> None:
         """Take note that a batch is lost; without a `reason` it is the one that was heard."""
         if isinstance(reason, BaseException):
             reason = _root(reason)
         self.reason = reason or self.reason
-        self._fault.failed(endpoint=self._endpoint, reason=self.reason)
+        if not self.quiet:
+            self._fault.failed(endpoint=self.endpoint, reason=self.reason)
+
+    def lost(self, reason: str) -> None:
+        """Take note that something was dropped before it was sent."""
+        self._hear(reason)
+        self.failed()
 
     def _hear(self, reason: str) -> None:
         if self.reason is None:  # what comes later only says that it was given up
             self.reason = reason
-
-    def _lose(self, reason: str) -> None:
-        self._hear(reason)
-        self.failed()
 
 
 class _Ear(logging.Filter):

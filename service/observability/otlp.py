@@ -1,4 +1,4 @@
-"""Traces on their way to a collector, by OTLP over HTTP."""
+"""Traces and metrics on their way to a collector, by OTLP over HTTP."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -6,19 +6,27 @@ from typing import Final
 
 import attrs
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from service.observability.export import Collector, endpoint_of, export_seconds
+from service.observability.metrics import metering
 from service.observability.traces import tracer_is
 from service.settings import Settings
 
-__all__ = ["SpanExporter", "start_traces"]
+__all__ = ["MetricExporter", "SpanExporter", "start_metrics", "start_traces"]
 
-SENDING: Final = OTLPSpanExporter.__module__
-LOSING: Final = "opentelemetry.sdk._shared_internal"
+SPANS_LOST: Final = "opentelemetry.sdk._shared_internal"
+METRICS_LOST: Final = "opentelemetry.sdk.metrics._internal.export"
 
 
 class SpanExporter(OTLPSpanExporter):
@@ -26,7 +34,9 @@ class SpanExporter(OTLPSpanExporter):
 
     def __init__(self, configured: str) -> None:
         endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
-        self.collector = Collector("traces", endpoint, sending=SENDING, losing=LOSING)
+        self.collector = Collector(
+            "traces", endpoint, sending=OTLPSpanExporter.__module__, losing=SPANS_LOST
+        )
         seconds = export_seconds("TRACES")
         super().__init__(endpoint=endpoint, timeout=seconds, session=self.collector.session())
 
@@ -40,8 +50,30 @@ class SpanExporter(OTLPSpanExporter):
         return result
 
 
+class MetricExporter(OTLPMetricExporter):
+    """Sends what was counted, and keeps account of how that went."""
+
+    def __init__(self, configured: str) -> None:
+        self.collector = Collector(
+            "metrics", configured, sending=OTLPMetricExporter.__module__, losing=METRICS_LOST
+        )
+        seconds = export_seconds("METRICS")
+        super().__init__(endpoint=configured, timeout=seconds, session=self.collector.session())
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = None, **kwargs: object
+    ) -> MetricExportResult:
+        """Send everything, in the time that `export_seconds` says."""
+        result = super().export(metrics_data, timeout_millis, **kwargs)
+        if result is MetricExportResult.SUCCESS:
+            self.collector.delivered()
+        else:
+            self.collector.failed()
+        return result
+
+
 def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable[[], None]:
-    """Send traces to `endpoint` until `undo`; return what sends the rest and ends it, in 30 s."""
+    """Send traces to `endpoint` until `undo`; return what sends the rest, in 30 s."""
     exporter = SpanExporter(endpoint)
     exporter.collector.listen(undo)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -53,6 +85,22 @@ def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable
     def end() -> None:
         if exporter.collector.reason is not None:
             exporter.shutdown()  # type: ignore[no-untyped-call] # what is down is not waited for
+        provider.shutdown()
+
+    return end
+
+
+def start_metrics(endpoint: str, resource: Resource, undo: ExitStack) -> Callable[[], None]:
+    """Send metrics to `endpoint` until `undo`; return what sends them once more, in 30 s."""
+    exporter = MetricExporter(endpoint)
+    exporter.collector.listen(undo)
+    reader = PeriodicExportingMetricReader(exporter)
+    provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+    undo.enter_context(metering(provider.get_meter("service")))
+
+    def end() -> None:
+        if exporter.collector.reason is not None:
+            exporter.shutdown()  # what is down is not waited for
         provider.shutdown()
 
     return end

@@ -30,7 +30,7 @@ from service.settings import Secret
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-__all__ = ["capture_crash", "capture_failure", "run_scope", "start_sentry"]
+__all__ = ["capture_crash", "capture_failure", "make_client", "run_scope", "start_sentry"]
 
 END_SECONDS: Final = 30.0
 SENDING: Final = "sentry_sdk.errors"
@@ -45,10 +45,19 @@ def start_sentry(dsn: Secret | None, undo: ExitStack) -> Callable[[], None] | No
     if dsn is None:
         log.info("errors are not sent to Sentry: SENTRY_DSN is not set")
         return None
-    release = version(SERVICE_NAME)
-    sentry_sdk.init(
+    client, collector = make_client(dsn)
+    sentry_sdk.get_global_scope().set_client(client)
+    undo.callback(sentry_sdk.get_global_scope().set_client, None)
+    collector.listen(undo)
+    _capture_threads(undo)
+    return client.close
+
+
+def make_client(dsn: Secret) -> tuple[sentry_sdk.Client, Collector]:
+    """Return a client that sends only what it is given, and who keeps account of it."""
+    client = sentry_sdk.Client(
         dsn=dsn.reveal(),
-        release=f"{SERVICE_NAME}@{release}",
+        release=f"{SERVICE_NAME}@{version(SERVICE_NAME)}",
         transport=_Transport,
         before_send=_without_secrets,
         shutdown_timeout=END_SECONDS,
@@ -61,12 +70,10 @@ def start_sentry(dsn: Secret | None, undo: ExitStack) -> Callable[[], None] | No
         send_client_reports=False,
         enable_backpressure_handling=False,
     )
-    client = sentry_sdk.get_client()
-    undo.callback(sentry_sdk.get_global_scope().set_client, None)
-    if isinstance(client.transport, _Transport):
-        client.transport.collector.listen(undo)
-    _capture_threads(undo)
-    return client.close
+    transport = client.transport
+    if not isinstance(transport, _Transport):
+        raise TypeError(f"Sentry sends by {type(transport).__name__}, and not by our transport")
+    return client, transport.collector
 
 
 def run_scope(run: Run) -> AbstractContextManager[object]:
@@ -164,7 +171,7 @@ class _Transport(HttpTransport):
 
     def on_dropped_event(self, reason: str) -> None:
         """Take note that there were more errors than could be sent."""
-        self.collector.failed(f"an error was dropped: {reason}")
+        self.collector.lost(f"an error was dropped: {reason}")
 
 
 def _capture_threads(undo: ExitStack) -> None:

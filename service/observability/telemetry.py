@@ -6,7 +6,7 @@ from typing import Final
 
 from service.observability.export import bounded, service_resource, turned_off
 from service.observability.logs import get_logger
-from service.observability.otlp import start_traces
+from service.observability.otlp import start_metrics, start_traces
 from service.observability.sentry import capture_crash, start_sentry
 from service.settings import Settings
 
@@ -25,8 +25,11 @@ def telemetry(settings: Settings) -> Iterator[None]:
     """
     with ExitStack() as undo:
         ends = [start_sentry(settings.sentry_dsn, undo)]
+        resource = service_resource()
         if not turned_off("TRACES"):
-            ends.append(start_traces(settings.otlp_endpoint, service_resource(), undo))
+            ends.append(start_traces(settings.otlp_endpoint, resource, undo))
+        if settings.otlp_metrics_endpoint is not None and not turned_off("METRICS"):
+            ends.append(start_metrics(settings.otlp_metrics_endpoint, resource, undo))
         try:
             yield
         except Exception as error:

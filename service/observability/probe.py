@@ -1,0 +1,87 @@
+"""Whether one test span, metric and error arrive, and if not, why."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Final
+
+import attrs
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from service.observability.export import Collector, bounded, service_resource, turned_off
+from service.observability.otlp import MetricExporter, SpanExporter
+from service.observability.sentry import make_client
+from service.settings import Secret, Settings
+
+__all__ = ["Probed", "probe_telemetry"]
+
+PROBE_SECONDS: Final = 10.0
+
+
+@attrs.frozen
+class Probed:
+    """What became of a test signal: it arrived, it did not, or it is not to be sent at all."""
+
+    signal: str
+    endpoint: str | None
+    """None where nothing is to be sent."""
+    fault: str | None
+    """Why it did not arrive; None where it did."""
+
+
+def probe_telemetry(settings: Settings) -> Iterator[Probed]:
+    """Send one test span, metric and error, each within `PROBE_SECONDS`."""
+    if turned_off("TRACES"):
+        yield Probed("traces", None, "turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER")
+    else:
+        yield _probed("traces", *_span(settings.otlp_endpoint))
+    if settings.otlp_metrics_endpoint is None:
+        yield Probed("metrics", None, "OTLP_METRICS_ENDPOINT is not set")
+    elif turned_off("METRICS"):
+        yield Probed("metrics", None, "turned off by OTEL_SDK_DISABLED or OTEL_METRICS_EXPORTER")
+    else:
+        yield _probed("metrics", *_metric(settings.otlp_metrics_endpoint))
+    if settings.sentry_dsn is None:
+        yield Probed("errors", None, "SENTRY_DSN is not set")
+    else:
+        yield _probed("errors", *_error(settings.sentry_dsn))
+
+
+def _probed(signal: str, collector: Collector, send: Callable[[], object]) -> Probed:
+    collector.quiet = True
+    with ExitStack() as undo:
+        collector.listen(undo)
+        if not bounded(send, seconds=PROBE_SECONDS):
+            undo.pop_all()  # what still tries to send is to stay quiet
+        late = f"no answer within {PROBE_SECONDS:g} s"
+        fault = None if collector.batches else collector.reason or late
+    return Probed(signal, collector.endpoint, fault)
+
+
+def _span(endpoint: str) -> tuple[Collector, Callable[[], object]]:
+    exporter = SpanExporter(endpoint)
+    provider = TracerProvider(ALWAYS_ON, service_resource(), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter.collector, provider.get_tracer("service").start_span("service check").end
+
+
+def _metric(endpoint: str) -> tuple[Collector, Callable[[], object]]:
+    exporter = MetricExporter(endpoint)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
+    provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
+    provider.get_meter("service").create_counter("service.checks", "{check}").add(1)
+    return exporter.collector, provider.force_flush
+
+
+def _error(dsn: Secret) -> tuple[Collector, Callable[[], object]]:
+    client, collector = make_client(dsn)
+
+    def send() -> None:
+        client.capture_event({"message": "service check", "level": "info"})
+        client.flush(PROBE_SECONDS)
+
+    return collector, send

@@ -1,0 +1,107 @@
+"""Metrics as a collector receives them."""
+
+import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+from service.observability import metrics
+from service.observability.telemetry import telemetry
+from service.settings import Settings
+from tests.receivers import Receiver
+
+
+def settings(receiver: Receiver) -> Settings:
+    return Settings(otlp_endpoint=receiver.traces_url, otlp_metrics_endpoint=receiver.metrics_url)
+
+
+def say_everything() -> None:
+    """State each fact that there is a metric for, once."""
+    metrics.run_started("echo", 0.2)
+    metrics.attempt_ended("echo", "retry", 1.5)
+    metrics.run_retried("echo")
+    metrics.run_ended("echo", "webhook", "ok")
+    metrics.run_crashed(2)
+    metrics.request_answered("POST", "/webhook", 202, 0.004)
+    metrics.request_answered("GET", None, 404, 0.001)
+    metrics.delivery_repeated()
+    metrics.ticks_accounted("morning", "missed", 3)
+    metrics.cron_run_late("morning", 0.1)
+    metrics.group_committed(12, 0.003)
+    metrics.loop_lagged(0.02)
+    metrics.store_measured(queued=7, oldest_seconds=1.5, database_bytes=4096, wal_bytes=512)
+
+
+def points(metric: Metric) -> list[tuple[dict[str, str], float]]:
+    """Return each point's labels and its sum, count or value."""
+    kind = metric.WhichOneof("data")
+    assert kind is not None
+    found = []
+    for point in getattr(metric, kind).data_points:
+        labels = {
+            pair.key: pair.value.string_value or str(pair.value.int_value)
+            for pair in point.attributes
+        }
+        value = point.sum if kind == "histogram" else point.as_int or point.as_double
+        found.append((labels, value))
+    return found
+
+
+def test_every_fact_arrives_under_its_conventional_name() -> None:
+    """Names, units and labels are OpenTelemetry's: dots, UCUM, and bounded labels only."""
+    with Receiver() as receiver:
+        with telemetry(settings(receiver)):
+            say_everything()
+        arrived = receiver.metrics
+    assert {name: metric.unit for name, metric in arrived.items()} == {
+        "job.runs": "{run}",
+        "job.attempt.duration": "s",
+        "job.run.wait": "s",
+        "job.retries": "{retry}",
+        "job.crashes": "{crash}",
+        "job.queue.depth": "{run}",
+        "job.queue.age": "s",
+        "http.server.request.duration": "s",
+        "webhook.deliveries.repeated": "{delivery}",
+        "cron.ticks": "{tick}",
+        "cron.lateness": "s",
+        "store.group.size": "{question}",
+        "store.group.duration": "s",
+        "loop.lag": "s",
+        "store.database.size": "By",
+        "store.wal.size": "By",
+    }
+    assert points(arrived["job.runs"]) == [
+        ({"job.id": "echo", "run.trigger": "webhook", "outcome": "ok"}, 1)
+    ]
+    assert points(arrived["job.crashes"]) == [({}, 2)]
+    assert points(arrived["job.queue.depth"]) == [({}, 7)]
+    assert points(arrived["cron.ticks"]) == [({"cron.id": "morning", "outcome": "missed"}, 3)]
+    assert points(arrived["store.group.size"]) == [({}, 12)]
+    unrouted = {
+        "http.request.method": "GET",
+        "http.response.status_code": "404",
+        "url.scheme": "http",
+    }
+    assert (unrouted, 0.001) in points(arrived["http.server.request.duration"])
+
+
+def test_without_an_endpoint_nothing_is_counted() -> None:
+    """Unset is off: nobody gathers facts, and nothing is sent."""
+    with Receiver() as receiver:
+        with telemetry(Settings(otlp_endpoint=receiver.traces_url)):
+            assert not metrics.is_metered()
+            say_everything()
+        assert receiver.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_METRICS_EXPORTER", "none")]
+)
+def test_standard_variables_turn_metrics_off(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """OpenTelemetry's own switches work on metrics too."""
+    monkeypatch.setenv(name, value)
+    with Receiver() as receiver:
+        with telemetry(settings(receiver)):
+            say_everything()
+        assert not receiver.metrics

@@ -1,0 +1,61 @@
+"""What `service check --telemetry` finds out."""
+
+import pytest
+
+from service.observability.probe import Probed, probe_telemetry
+from service.settings import Secret, Settings
+from tests.receivers import Receiver
+
+
+def settings(receiver: Receiver) -> Settings:
+    return Settings(
+        otlp_endpoint=receiver.traces_url,
+        otlp_metrics_endpoint=receiver.metrics_url,
+        sentry_dsn=Secret(receiver.dsn),
+    )
+
+
+def test_each_signal_is_sent_and_said_to_have_arrived() -> None:
+    """One span, one metric and one error go out; the other side has each of them."""
+    with Receiver() as receiver:
+        found = list(probe_telemetry(settings(receiver)))
+    assert [(probed.signal, probed.fault) for probed in found] == [
+        ("traces", None),
+        ("metrics", None),
+        ("errors", None),
+    ]
+    assert [span.name for span in receiver.spans] == ["service check"]
+    assert list(receiver.metrics) == ["service.checks"]
+    assert [event["message"] for event in receiver.events] == ["service check"]
+
+
+def test_a_refusal_is_told_with_its_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    """What the other side answered is what the operator reads, and nothing is logged besides."""
+    with Receiver() as receiver:
+        receiver.status = 403
+        found = list(probe_telemetry(settings(receiver)))
+    assert all("403" in str(probed.fault) for probed in found)
+    assert all("canary" not in str(probed) for probed in found)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dead_endpoint_is_told_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody there: the cause at the bottom is named, and nothing is logged besides."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    with Receiver() as receiver:
+        gone = settings(receiver)
+    found = list(probe_telemetry(gone))
+    assert all("Connection refused" in str(probed.fault) for probed in found)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_off_is_told_to_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that goes nowhere is no fault; the variable that decides is named."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert list(probe_telemetry(Settings())) == [
+        Probed("traces", None, "turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER"),
+        Probed("metrics", None, "OTLP_METRICS_ENDPOINT is not set"),
+        Probed("errors", None, "SENTRY_DSN is not set"),
+    ]
