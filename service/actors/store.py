@@ -136,6 +136,7 @@ class _Counter:
     _hop: Hop
     _parked: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken: list[Ticket[object]] = attrs.field(factory=list)
+    _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken_at: float = math.inf
     _wake_at: float = math.inf
     _written_at: float = -math.inf
@@ -175,40 +176,42 @@ class _Counter:
         return not self._failing and trio.current_time() - self._written_at < PROBE_AFTER_SECONDS
 
     async def _serve_group(self) -> None:
-        claims = self._take_claims()
-        if not self._taken and not claims:
+        self._take_claims()
+        if not self._taken and not self._claiming:
             return
         self._taken_at = trio.current_time()
         now = self._now()
         questions = [ticket.question for ticket in self._taken]
         try:
             served = await self._hop(
-                partial(_serve_group, self._database, questions, len(claims), now)
+                partial(_serve_group, self._database, questions, len(self._claiming), now)
             )
         except StoreUnavailable as error:
-            self._lose(claims, error)
+            self._lose(error)
             return
         finally:
             self._taken_at = math.inf
         for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
             ticket.answer(verdict)
         self._taken.clear()
-        for ticket, run in zip(claims, served.runs, strict=False):
-            ticket.answer(outcome.Value(run))
-        self._park(claims[len(served.runs) :])
+        for run in served.runs:
+            self._claiming.popleft().answer(outcome.Value(run))
+        self._park_claims()
         self._wake_at = self._alarm(served.next_due, now)
         if served.wrote:
             self._note_success()
 
-    def _take_claims(self) -> list[Ticket[object]]:
+    def _take_claims(self) -> None:
         if self._failing and trio.current_time() < self._wake_at:
-            return []
-        claims = [ticket for ticket in self._parked if ticket.take()]
+            return
+        self._claiming.extend(ticket for ticket in self._parked if ticket.take())
         self._parked.clear()
-        return claims
 
-    def _park(self, claims: Sequence[Ticket[object]]) -> None:
-        self._parked.extend(ticket for ticket in claims if ticket.put_back())
+    def _park_claims(self) -> None:
+        """Let claims that found no run wait again, ahead of those that came meanwhile."""
+        waiting = [ticket for ticket in self._claiming if ticket.put_back()]
+        self._claiming.clear()
+        self._parked.extendleft(reversed(waiting))
 
     def _alarm(self, next_due: datetime | None, now: datetime) -> float:
         """Return when to wake for the parked claims, on trio's clock."""
@@ -217,11 +220,11 @@ class _Counter:
         wait = max((next_due - now) / timedelta(seconds=1), 0.0)
         return trio.current_time() + min(wait, LONGEST_SLEEP_SECONDS)
 
-    def _lose(self, claims: Sequence[Ticket[object]], error: StoreUnavailable) -> None:
+    def _lose(self, error: StoreUnavailable) -> None:
         for ticket in self._taken:
             ticket.answer(outcome.Error(error))
         self._taken.clear()
-        self._park(claims)
+        self._park_claims()
         self._wake_at = trio.current_time() + RETRY_SECONDS
         if not self._failing:
             log.error("the store cannot commit", reason=str(error))
@@ -266,5 +269,5 @@ class _Counter:
             while True:
                 self._parked.append(self._mailbox.receive_nowait())
         self._mailbox.close()
-        for ticket in (*self._taken, *self._parked):
+        for ticket in (*self._taken, *self._claiming, *self._parked):
             ticket.answer(outcome.Error(gone))
