@@ -14,6 +14,7 @@ from http import HTTPStatus
 import attrs
 import h11
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as ConnectionEvent
@@ -22,7 +23,15 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState, H11SendableEvent
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    ConnectionState,
+    H11SendableEvent,
+    Scope,
+)
 
 from service.core.wire import encode
 from service.serving.limits import Limits, Room
@@ -36,7 +45,7 @@ Address = tuple[str, int] | None
 class Shared:
     """What all connections of a server have in common."""
 
-    app: AppWrapper
+    app: ASGIFramework
     config: Config
     context: WorkerContext
     limits: Limits
@@ -55,7 +64,7 @@ class Http1(H11Protocol):
         complete: Callable[[], None],
     ) -> None:
         super().__init__(
-            shared.app,
+            ASGIWrapper(shared.app),
             shared.config,
             shared.context,
             task_group,
@@ -183,6 +192,8 @@ class _Stream(HTTPStream):
         self._body = bytearray()
         self._taken_bytes = 0
         self._is_started = False
+        self._presence = trio.CancelScope()
+        self.app = self._attend
 
     async def handle(self, event: Event) -> None:
         """Take what the client sent, or that it left."""
@@ -197,7 +208,7 @@ class _Stream(HTTPStream):
         elif isinstance(event, EndBody):
             await self._start()
         elif isinstance(event, StreamClosed):
-            await self._close()
+            self._close()
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Send what the app says; None is its end."""
@@ -241,17 +252,25 @@ class _Stream(HTTPStream):
         body, self._body = bytes(self._body), bytearray()
         await self.app_put({"type": "http.request", "body": body, "more_body": False})
 
-    async def _close(self) -> None:
-        """Tell the app that its client left, unless it has answered.
+    async def _attend(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable, *_: object
+    ) -> None:
+        """Run the app as long as its client is there."""
+        with self._presence:
+            await self._protocol.shared.app(scope, receive, send)
 
-        Hypercorn tells it in any case; quart-trio then cancels the task that is still returning
-        from its last send, and with it what hypercorn does there to watch the idle connection.
+    def _close(self) -> None:
+        """Cancel the app when its client leaves, and only then.
+
+        Hypercorn says "http.disconnect" after each answer, too. Quart-trio then cancels the task
+        that is returning from its last send, and with it hypercorn's watch over the idle
+        connection; or, from Quart 0.23 on, it raises when the answer comes in the same instant.
         """
         self.closed = True
         if not self._is_started:
             self._give_room_back()
         elif self.state is not ASGIHTTPState.CLOSED:
-            await self.app_put({"type": "http.disconnect"})
+            self._presence.cancel()
 
     async def _refuse(self, status: int, message: str) -> None:
         self.closed = True

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
@@ -39,7 +38,7 @@ async def serve(
     """
     _leave_limits_to_the_server(app)
     shared = Shared(
-        app=ASGIWrapper(app),
+        app=app,
         config=_config(log, limits),
         context=WorkerContext(max_requests=None),
         limits=limits,

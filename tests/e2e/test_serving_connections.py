@@ -73,11 +73,12 @@ async def test_the_end_of_an_answer_is_no_hang_up() -> None:
                 return event
 
             await inner(scope, hear, send)
+            heard.append("end")
 
         house.app.asgi_app = listening  # type: ignore[method-assign]
         assert (await house.ask(post(b"hello"))).body == b"hello"
         await house.stop()
-    assert heard == ["http.request"]
+    assert heard == ["http.request", "end"]
 
 
 async def test_idle_clients_do_not_delay_a_stop() -> None:

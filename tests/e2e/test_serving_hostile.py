@@ -296,6 +296,21 @@ async def test_a_client_that_leaves_cancels_its_handler(farewell: str) -> None:
         assert house.log == []
 
 
+async def test_a_client_that_leaves_as_it_is_answered_is_no_error() -> None:
+    """However the hang-up and the answer interleave, nothing is logged."""
+    for turns_between in range(20):
+        async with serving() as house:
+            client = await house.connect()
+            await client.say(get("/wait"))
+            await house.entered.wait()
+            client.reset()
+            for _ in range(turns_between):
+                await trio.lowlevel.checkpoint()
+            house.leave.set()
+            await house.stop()
+            assert house.log == []
+
+
 @pytest.mark.parametrize("text", [*SLOW_HEADS, *SLOW_BODIES, b""])
 async def test_a_client_that_leaves_early_harms_nobody(text: bytes) -> None:
     """A request that breaks off reaches no handler."""
