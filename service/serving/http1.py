@@ -253,7 +253,12 @@ class _Stream(HTTPStream):
         await self.app_put({"type": "http.request", "body": body, "more_body": False})
 
     async def _attend(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable, *_: object
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: object,  # noqa: ARG002 - hypercorn's signature
+        call_soon: object,  # noqa: ARG002 - hypercorn's signature
     ) -> None:
         """Run the app as long as its client is there."""
         with self._presence:
