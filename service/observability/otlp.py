@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from typing import Final
+from uuid import uuid4
 
 import attrs
 from opentelemetry import trace
@@ -14,19 +16,32 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from service.observability.export import Collector, endpoint_of, export_seconds
+from service.observability.collector import Collector
+from service.observability.export import SERVICE_NAME, endpoint_of, export_seconds
 from service.observability.metrics import metering
 from service.observability.traces import tracer_is
 from service.settings import Settings
 
-__all__ = ["MetricExporter", "SpanExporter", "start_metrics", "start_traces"]
+__all__ = ["MetricExporter", "SpanExporter", "service_resource", "start_metrics", "start_traces"]
 
 SPANS_LOST: Final = "opentelemetry.sdk._shared_internal"
 METRICS_LOST: Final = "opentelemetry.sdk.metrics._internal.export"
+
+
+def service_resource() -> Resource:
+    """Describe this process; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our words."""
+    ours = Resource.create(
+        {
+            "service.name": SERVICE_NAME,
+            "service.version": version(SERVICE_NAME),
+            "service.instance.id": str(uuid4()),
+        }
+    )
+    return ours.merge(OTELResourceDetector().detect())
 
 
 class SpanExporter(OTLPSpanExporter):
@@ -72,11 +87,11 @@ class MetricExporter(OTLPMetricExporter):
         return result
 
 
-def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable[[], None]:
+def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send traces to `endpoint` until `undo`; return what sends the rest, in 30 s."""
     exporter = SpanExporter(endpoint)
     exporter.collector.listen(undo)
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider = TracerProvider(resource=service_resource(), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)  # for what task authors instrument themselves
@@ -90,12 +105,12 @@ def start_traces(endpoint: str, resource: Resource, undo: ExitStack) -> Callable
     return end
 
 
-def start_metrics(endpoint: str, resource: Resource, undo: ExitStack) -> Callable[[], None]:
+def start_metrics(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send metrics to `endpoint` until `undo`; return what sends them once more, in 30 s."""
     exporter = MetricExporter(endpoint)
     exporter.collector.listen(undo)
     reader = PeriodicExportingMetricReader(exporter)
-    provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+    provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
     undo.enter_context(metering(provider.get_meter("service")))
 
     def end() -> None:

@@ -12,9 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from service.observability.export import Collector, bounded, service_resource, turned_off
-from service.observability.otlp import MetricExporter, SpanExporter
-from service.observability.sentry import make_client
+from service.observability.collector import Collector
+from service.observability.export import bounded, turned_off
+from service.observability.otlp import MetricExporter, SpanExporter, service_resource
+from service.observability.sentry_client import make_client
 from service.settings import Secret, Settings
 
 __all__ = ["Probed", "probe_telemetry"]
