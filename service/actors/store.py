@@ -122,7 +122,7 @@ def _serve_group(
             for question in questions
         ]
         runs = queries.claim(db, now, claims) if claims else []
-        next_due = queries.next_due(db) if len(runs) < claims else None
+        next_due = queries.next_due(db)  # also for claims that are parked while this commits
     return _Served(verdicts, runs, next_due, database.connection.total_changes > changes_before)
 
 
@@ -202,8 +202,10 @@ class _Counter:
             self._note_success()
 
     def _take_claims(self) -> None:
-        if self._failing and trio.current_time() < self._wake_at:
+        """Take up the claims; for them alone the pause after a lost group is kept."""
+        if self._failing and not self._taken and trio.current_time() < self._wake_at:
             return
+        self._wake_at = math.inf
         self._claiming.extend(ticket for ticket in self._parked if ticket.take())
         self._parked.clear()
 
