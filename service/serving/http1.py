@@ -35,6 +35,7 @@ from hypercorn.typing import (
 
 from service.core.wire import encode
 from service.serving.limits import Limits, Room
+from service.serving.parser import Parser, content_length, origin_form
 
 __all__ = ["Http1", "Shared"]
 
@@ -73,7 +74,7 @@ class Http1(H11Protocol):
             *addresses,
             send,
         )
-        self.connection: h11.Connection = _Parser(
+        self.connection: h11.Connection = Parser(
             h11.SERVER, max_incomplete_event_size=shared.limits.head_bytes
         )
         self.shared = shared
@@ -125,7 +126,7 @@ class Http1(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin a request, never a WebSocket."""
         self._is_head = request.method == b"HEAD"
-        target = _origin_form(request.target)
+        target = origin_form(request.target)
         if request.http_version not in {b"1.1", b"1.0"}:
             await self.refuse(505, "this server speaks HTTP/1.1")
         elif target is None:
@@ -156,19 +157,6 @@ class Http1(H11Protocol):
             await self.send(RawData(data))
 
 
-class _Parser(h11.Connection):
-    """Reads nothing after the last request: it is no business of the handler that runs."""
-
-    def receive_data(self, data: bytes) -> None:
-        if self.their_state is not h11.MUST_CLOSE:
-            super().receive_data(data)
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        if self.their_state is h11.MUST_CLOSE:
-            return h11.NEED_DATA
-        return super().next_event()
-
-
 class _Stream(HTTPStream):
     """One request and its answer."""
 
@@ -188,7 +176,7 @@ class _Stream(HTTPStream):
         self._limits = protocol.shared.limits
         self._room = protocol.shared.room
         self._request: Request
-        self._declared_bytes: int | None = None
+        self._declared_bytes = 0
         self._body = bytearray()
         self._taken_bytes = 0
         self._is_started = False
@@ -201,8 +189,9 @@ class _Stream(HTTPStream):
             return
         if isinstance(event, Request):
             self._request = event
-            self._declared_bytes = _content_length(event)
-            await self._check_size(self._declared_bytes or 0)
+            self._declared_bytes = content_length(event.headers)
+            if self._declared_bytes > self._limits.body_bytes:
+                await self._refuse_size()
         elif isinstance(event, Body):
             await self._add(event.data)
         elif isinstance(event, EndBody):
@@ -216,20 +205,19 @@ class _Stream(HTTPStream):
             self._give_room_back()
         await super().app_send(message)
 
-    async def _check_size(self, size_bytes: int) -> None:
-        maximum = self._limits.body_bytes
-        if size_bytes > maximum:
-            await self._refuse(413, f"the body is larger than {maximum} bytes")
-
     async def _add(self, data: bytes) -> None:
         if self._body:
             await trio.lowlevel.checkpoint()  # a body of a million chunks must not hold the loop
         size_bytes = len(self._body) + len(data)
-        await self._check_size(size_bytes)
+        if size_bytes > self._limits.body_bytes:
+            await self._refuse_size()
+            return
         if size_bytes > self._limits.small_body_bytes and not self._taken_bytes:
             await self._take_room()
-        if not self.closed:
-            self._body += data
+        self._body += data
+
+    async def _refuse_size(self) -> None:
+        await self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")
 
     async def _take_room(self) -> None:
         """Wait for room for the whole body, so that no two wait for each other half-way."""
@@ -286,18 +274,3 @@ class _Stream(HTTPStream):
         """Answer for an app that failed."""
         await self._protocol.answer_error(status_code, HTTPStatus(status_code).phrase)
         self.state = ASGIHTTPState.CLOSED
-
-
-def _content_length(request: Request) -> int | None:
-    return next((int(value) for name, value in request.headers if name == b"content-length"), None)
-
-
-def _origin_form(target: bytes) -> bytes | None:
-    """Return the path and query of a request target, or None (RFC 9112 section 3.2)."""
-    if target.startswith(b"/"):
-        return target
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() not in {b"http", b"https"}:
-        return None
-    _, slash, path = rest.partition(b"/")
-    return (slash or b"/") + path
