@@ -54,11 +54,11 @@ class Shown:
 
 
 def walk(zone: str, start: datetime, end: datetime, step: timedelta = MINUTE) -> list[Shown]:
-    """Return the instants in [start, end), as someone sees them who watches the clock from before.
+    """Return the instants in [start, end), as someone sees them who begins to watch at `start`.
 
-    What the clock showed before, or a later time, is repeated.
+    What the clock showed since, or a later time, is repeated: begin before it goes back.
     """
-    utc = start - timedelta(hours=4)
+    utc = start
     latest = utc.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - step
     instants = []
     while utc < end:
@@ -67,8 +67,7 @@ def walk(zone: str, start: datetime, end: datetime, step: timedelta = MINUTE) ->
         while latest + step < local:
             latest += step
             left_out.append(latest)
-        if utc >= start:
-            instants.append(Shown(utc, local, tuple(left_out), repeated=local <= latest))
+        instants.append(Shown(utc, local, tuple(left_out), repeated=local <= latest))
         latest = max(latest, local)
         utc += step
     return instants

@@ -36,8 +36,8 @@ def ticks_among(schedule: Schedule, instants: list[Shown]) -> list[datetime]:
 
 def random_night(random: Random, zone: str) -> list[Shown]:
     change = random.choice(transitions(zone) or (datetime(2026, 1, 1, tzinfo=UTC),))
-    start = change - random.randrange(360) * MINUTE
-    return walk(zone, start, start + 6 * HOUR)
+    start = change - random.randint(1, 240) * MINUTE
+    return walk(zone, start, start + 4 * HOUR)
 
 
 def test_random_expressions_tick_as_brute_force_and_cronsim_say() -> None:
@@ -55,15 +55,16 @@ def test_random_expressions_tick_as_brute_force_and_cronsim_say() -> None:
         if ours != theirs:
             where = min({*ours} ^ {*theirs})
             assert cronsim_errs(spec, zone, where), (spec.text, zone, where)
-            assert (where in ours) == bool(expected(spec, walk(zone, where, where + MINUTE)))
+            right = expected(spec, walk(zone, where, where + MINUTE)) if where > start else []
+            assert (where in ours) == bool(right), (spec.text, zone, where)
 
 
 def cronsim_errs(spec: Spec, zone: str, where: datetime) -> bool:
     """Return whether cronsim is known to err here.
 
     It reads `6-6/5` as `6/5`. It moves jobs that follow real time by whole hours, and to midnight,
-    in real time: so it loses its way where clocks change by a part of an hour, not on the hour, or
-    at midnight.
+    in real time: so where clocks change by a part of an hour, not on the hour, or at midnight, it
+    loses its way, and may even go back.
     """
     if re.search(r"\b(\d+)-\1/", spec.text):
         return True
@@ -82,7 +83,7 @@ def test_every_clock_change_until_2037(zone: str) -> None:
     """On each night of a clock change, the jobs that it can hurt tick as brute force says."""
     for change in transitions(zone):
         before = (change - MINUTE).astimezone(ZoneInfo(zone))
-        minutes = walk(zone, change - 3 * HOUR, change + 4 * HOUR)
+        minutes = walk(zone, change - 2 * HOUR, change + 4 * HOUR)
         first, second, third = before.hour, (before.hour + 1) % 24, (before.hour + 2) % 24
         for spec in (
             daily("*/10", f"{first}"),

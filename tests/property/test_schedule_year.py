@@ -55,8 +55,8 @@ def wall_clock_step(random: Random) -> timedelta:
 @pytest.mark.parametrize(
     ("schedule", "timezone"),
     [
-        ("17 */3 * * *", "UTC"),
-        ("*/20 1-3 * * *", "Europe/Berlin"),
+        ("17 */6 * * *", "UTC"),
+        ("30 1-3 * * *", "Europe/Berlin"),
         ("*/15 30 2 * * *", "Africa/Cairo"),
     ],
 )
