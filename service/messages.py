@@ -151,6 +151,28 @@ class Probe(Question[None]):
 
 
 @attrs.frozen
+class Pruned:
+    """What was forgotten; `last` is the run that was looked at last, None at the end."""
+
+    runs: int
+    others: int
+    last: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Prune(Question[Pruned]):
+    """Forget a batch of at most `limit` finished runs, and as many ticks and deliveries.
+
+    Runs are looked at in the order in which they came, those behind `after`.
+    """
+
+    after: int
+    finished_before: datetime
+    seen_before: datetime
+    limit: int
+
+
+@attrs.frozen
 class CronMeaning:
     """What a cron job means: a change of either starts it anew."""
 

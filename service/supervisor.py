@@ -17,7 +17,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -26,6 +26,7 @@ import trio
 from service.actors.control import run_control
 from service.actors.cron import Cron, Plan
 from service.actors.http import Web, make_app
+from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.actors.store import in_own_thread, run_store
 from service.core.cronjob import CronJob
@@ -105,6 +106,7 @@ async def _live(house: House, door: Door) -> None:
                 async with trio.open_nursery() as planners:
                     _start_runners(runners, house, door, pool)
                     await planners.start(_cron(house, door, pool, pulse).keep_time)
+                    planners.start_soon(_janitor(house, door).clean)
                     front.start_soon(_serve_http, house, door, pulse, stopping, closing)
                     log.info("service started", **_facts(house))
                     await stopping.wait()
@@ -174,6 +176,15 @@ def _cron(house: House, door: Door, pool: Pool, pulse: Pulse) -> Cron:
         pulse=pulse,
         now=house.now,
         cancel_run=pool.cancel,
+    )
+
+
+def _janitor(house: House, door: Door) -> Janitor:
+    return Janitor(
+        door=door.clone(),
+        retention=timedelta(days=house.settings.run_retention_days),
+        window=timedelta(hours=house.settings.dedupe_window_hours),
+        now=house.now,
     )
 
 

@@ -1,0 +1,64 @@
+"""Forgetting: finished runs, old ticks and old deliveries, a few rows at a time."""
+
+import sqlite3
+from datetime import datetime
+from itertools import takewhile
+
+from service.messages import Prune, Pruned
+from service.storage.queries.answering import answer
+from service.storage.queries.rows import micros
+
+VACUUM_PAGES = 256
+"""Free pages given back to the file system with each batch: more than a batch of runs frees."""
+
+
+@answer.register
+def _(question: Prune, db: sqlite3.Connection, _now: datetime) -> Pruned:
+    cutoff = micros(question.finished_before)
+    batch = db.execute(
+        "SELECT seq, created_at, finished_at FROM runs WHERE seq > ? ORDER BY seq LIMIT ?",
+        (question.after, question.limit),
+    ).fetchall()
+    aged = list(takewhile(lambda row: row[1] < cutoff, batch))
+    old = [
+        (seq,) for seq, _, finished_at in aged if finished_at is not None and finished_at < cutoff
+    ]
+    db.executemany("DELETE FROM runs WHERE seq = ?", old)
+    db.executemany("DELETE FROM payloads WHERE seq = ?", old)
+    deliveries = _forget_deliveries(db, question)
+    ticks = _forget_ticks(db, cutoff, question.limit)
+    _give_pages_back(db)
+    return Pruned(
+        runs=len(old),
+        others=deliveries + ticks,
+        last=aged[-1][0] if len(aged) == question.limit else None,
+    )
+
+
+def _give_pages_back(db: sqlite3.Connection) -> None:
+    """Shrink the file by some of its free pages."""
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(free, VACUUM_PAGES)):
+        db.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 takes one step, which is one page
+
+
+def _forget_deliveries(db: sqlite3.Connection, question: Prune) -> int:
+    return db.execute(
+        """
+        DELETE FROM deliveries WHERE key IN (
+            SELECT key FROM deliveries WHERE seen_at < ? ORDER BY seen_at LIMIT ?
+        )
+        """,
+        (micros(question.seen_before), question.limit),
+    ).rowcount
+
+
+def _forget_ticks(db: sqlite3.Connection, cutoff: int, limit: int) -> int:
+    return db.execute(
+        """
+        DELETE FROM ticks WHERE (cron_id, first) IN (
+            SELECT cron_id, first FROM ticks WHERE last < ? ORDER BY last LIMIT ?
+        )
+        """,
+        (cutoff, limit),
+    ).rowcount
