@@ -83,10 +83,6 @@ class DueRun:
     tick: datetime
     due_at: datetime
 
-    def record(self) -> TickRecord:
-        """Return what is recorded of the tick once its run is enqueued."""
-        return TickRecord(first=self.tick, last=self.tick, count=1, outcome=TickOutcome.RAN)
-
 
 @attrs.frozen(kw_only=True)
 class Decision:

@@ -11,7 +11,7 @@ import pytest
 from service.core.audit import audit
 from service.core.cronjob import CatchUp, CronJob, Overlap
 from service.core.schedule import next_tick, ticks
-from service.core.ticking import CronState, Decision, TickRecord, decide
+from service.core.ticking import CronState, Decision, TickOutcome, TickRecord, decide
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
@@ -35,7 +35,10 @@ class Store:
             self.queued = self.running = 0
         self.queued += len(decision.runs)
         self.records += decision.records
-        self.records += [run.record() for run in decision.runs]
+        self.records += [
+            TickRecord(first=run.tick, last=run.tick, count=1, outcome=TickOutcome.RAN)
+            for run in decision.runs
+        ]
 
     def let_runs_go_on(self) -> None:
         started = self.random.randint(0, self.queued)

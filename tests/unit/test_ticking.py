@@ -166,8 +166,3 @@ def test_jitter_is_as_good_as_random_and_always_the_same() -> None:
     assert 280 < sum(delays) / len(delays) < 320
     other = attrs.evolve(job, id="other")
     assert decided(other, at(8), at(9)).runs != decided(job, at(8), at(9)).runs
-
-
-def test_a_run_tells_its_record() -> None:
-    """A tick that ran has a record of its own."""
-    assert DueRun(at(9), at(9, 5)).record() == record(at(9), at(9), 1, TickOutcome.RAN)
