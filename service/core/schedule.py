@@ -68,7 +68,7 @@ def ticks(schedule: Schedule, after: datetime, until: datetime) -> Iterator[date
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime:
-    """Return the first tick later than `after`."""
+    """Return the first tick later than `after`; raises OverflowError from the year 9958 on."""
     return next(ticks(schedule, after, after + _HORIZON))
 
 
