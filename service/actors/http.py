@@ -19,7 +19,10 @@ from service.core.ids import run_id
 from service.core.run import Trigger
 from service.core.wire import Json, encode
 from service.messages import Accepted, Delivery, Door, Enqueue, Probe
+from service.observability.asgi import Watched
 from service.observability.logs import get_logger
+from service.observability.metrics import delivery_repeated
+from service.observability.traces import current_context, enqueue_span
 from service.pulse import Pulse
 from service.settings import Settings
 from service.tasks.loading import Workload
@@ -104,18 +107,25 @@ class Web:
         return None
 
     async def _enqueue(self, task: Task, envelope: Envelope, delivery: Delivery | None) -> Accepted:
-        question = Enqueue(
-            run_id=run_id(self.now(), secrets.token_bytes(10)),
-            job_id=task.id,
-            trigger=Trigger.WEBHOOK,
-            payload=envelope.payload_json,
-            max_attempts=task.retries + 1,
-            delivery=delivery,
-        )
-        try:
-            return await self.door.ask(question)
-        except StoreUnavailable as error:
-            raise _unavailable(error) from error
+        new_id = run_id(self.now(), secrets.token_bytes(10))
+        with enqueue_span(task.id, new_id, Trigger.WEBHOOK) as span:
+            question = Enqueue(
+                run_id=new_id,
+                job_id=task.id,
+                trigger=Trigger.WEBHOOK,
+                payload=envelope.payload_json,
+                max_attempts=task.retries + 1,
+                delivery=delivery,
+                trace_context=current_context(),
+            )
+            try:
+                accepted = await self.door.ask(question)
+            except StoreUnavailable as error:
+                raise _unavailable(error) from error
+            if accepted.replayed:
+                span.note("run.id", accepted.run_id)
+                delivery_repeated()
+        return accepted
 
     async def health(self) -> Response:
         """Tell whether the service can do its work, or with ``?live`` only whether it is alive."""
@@ -138,6 +148,9 @@ def make_app(web: Web) -> QuartTrio:
     """Return the app: two routes, and JSON for whatever goes wrong."""
     app = QuartTrio("service", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.asgi_app = Watched(  # type: ignore[method-assign] # the way to wrap that Quart documents
+        app.asgi_app, routes=frozenset({"/webhook"}), silent=frozenset({"/_health"})
+    )
     app.add_url_rule("/webhook", view_func=web.accept, methods=["POST"])
     app.add_url_rule("/_health", view_func=web.health, methods=["GET"])
     app.register_error_handler(Refused, _answer_refusal)

@@ -24,7 +24,9 @@ from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, after_attempt
 from service.core.wire import NotJson, decode
 from service.messages import Claim, Door, Finish, Question, Release, Retry
+from service.observability.attempts import Ended, Ending, tell, watched_attempt
 from service.observability.logs import get_logger
+from service.observability.traces import Span
 from service.pool import Pool
 from service.settings import Settings
 from service.tasks.context import Context
@@ -62,6 +64,10 @@ class Runner:
         return await self.door.ask(Claim())
 
     async def _perform(self, run: Run) -> None:
+        with watched_attempt(run, self.now()) as span:
+            await self._perform_watched(run, span)
+
+    async def _perform_watched(self, run: Run, span: Span) -> None:
         started_at = trio.current_time()
         last_word: Question[bool] = Release(run.id, run.claim)
         outcome = None
@@ -71,8 +77,14 @@ class Runner:
                 last_word = self._settle(run, outcome)
         finally:
             held = await self._tell(run, last_word)
-            seconds = trio.current_time() - started_at
-            _report(run, last_word, outcome, held=held, seconds=seconds)
+            ended = Ended(
+                run=run,
+                ending=_ending(last_word) if held else Ending.LOST,
+                outcome=outcome,
+                seconds=trio.current_time() - started_at,
+                due_at=last_word.due_at if isinstance(last_word, Retry) else None,
+            )
+            tell(ended, span)
 
     async def _attempt(self, run: Run) -> Result | Failure:
         task = self.workload.tasks.get(run.job_id)
@@ -157,28 +169,11 @@ def _names(run: Run) -> dict[str, object]:
     }
 
 
-def _report(
-    run: Run,
-    last_word: Question[bool],
-    outcome: Result | Failure | None,
-    *,
-    held: bool,
-    seconds: float,
-) -> None:
-    """Log the execution, whatever its end."""
-    facts = {**_names(run), "duration_ms": round(seconds * 1000, 3)}
-    if isinstance(outcome, Failure):
-        facts |= {"error": outcome.message, "exc_info": outcome.exception}
-    elif outcome is not None and outcome.status == "error":
-        facts |= {"error": outcome.message}
+def _ending(last_word: Question[bool]) -> Ending:
     match last_word:
-        case _ if not held:
-            log.warning("run was taken from its runner", status="cancelled", **facts)
-        case Finish(status=Status.OK):
-            log.info("run succeeded", status="ok", **facts)
-        case Finish():
-            log.error("run failed", status="error", **facts)
-        case Retry(due_at=due_at):
-            log.warning("attempt failed, to be retried", status="queued", due_at=due_at, **facts)
+        case Finish(status=status):
+            return Ending.OK if status is Status.OK else Ending.ERROR
+        case Retry():
+            return Ending.RETRY
         case _:
-            log.info("run interrupted, queued again", status="queued", **facts)
+            return Ending.INTERRUPTED

@@ -11,6 +11,8 @@ import trio
 
 from service.actors.control import open_control_socket
 from service.observability.logs import get_logger, logging_to
+from service.observability.sentry import capture_crash
+from service.observability.telemetry import telemetry
 from service.serving import listen
 from service.settings import RunStore, Settings, read_settings
 from service.storage.database import Database
@@ -33,7 +35,10 @@ def run_service(environ: Mapping[str, str]) -> int:
     """
     settings = read_settings(environ)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-    with logging_to(STDOUT, level=settings.log_level, format=settings.log_format):
+    with (
+        logging_to(STDOUT, level=settings.log_level, format=settings.log_format),
+        telemetry(settings),
+    ):
         return _run(settings)
 
 
@@ -53,7 +58,8 @@ def _run(settings: Settings) -> int:
         )
         try:
             trio.run(supervise, house)
-        except Exception:  # whatever crashed, the log says it and the exit code tells
+        except Exception as error:  # whatever crashed, the log says it and the exit code tells
             log.exception("the service crashed")
+            capture_crash(error)
             return EX_CRASHED
     return 0

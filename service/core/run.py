@@ -114,6 +114,7 @@ class Failure:
     retry_after: float | None = None
     exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
     """What was raised, for logs and error tracking."""
+    timed_out: bool = attrs.field(default=False, eq=False)
 
 
 @attrs.frozen

@@ -4,9 +4,11 @@ from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final
 
+from service.core.results import Result
+from service.core.run import Failure
 from service.core.wire import Json
 
-__all__ = ["describe", "name_of"]
+__all__ = ["describe", "kind_of", "name_of"]
 
 OUTER_FRAMES: Final = 4
 INNER_FRAMES: Final = 12
@@ -41,6 +43,15 @@ def name_of(error: BaseException) -> str:
     kind = type(error)
     module = kind.__module__
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def kind_of(outcome: Failure | Result) -> str:
+    """Return what sort of failure it is: an exception's type, `timeout`, `failure` or `verdict`."""
+    if isinstance(outcome, Result):
+        return "verdict"
+    if outcome.exception is not None:
+        return name_of(outcome.exception)
+    return "timeout" if outcome.timed_out else "failure"
 
 
 def _message(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from sentry_sdk.types import Event, Hint
 from service.core.results import Result
 from service.core.run import Failure, Run
 from service.observability.collector import Collector
-from service.observability.exceptions import name_of
+from service.observability.exceptions import kind_of
 from service.observability.export import SERVICE_NAME
 from service.observability.sentry import reporting_to
 from service.settings import Secret
@@ -83,9 +83,8 @@ class _Reporter:
 
     def failure(self, run: Run, outcome: Failure | Result) -> None:
         error = outcome.exception if isinstance(outcome, Failure) else None
-        kind = type(outcome).__name__ if error is None else name_of(error)
         with _traced(_tags(run)) as scope:
-            scope.fingerprint = [run.job_id, kind]
+            scope.fingerprint = [run.job_id, kind_of(outcome)]
             if error is not None:
                 sentry_sdk.capture_exception(error)
             else:

@@ -70,7 +70,7 @@ async def attempt(
     message = f"task {task.id!r} timed out after {timeout_seconds:g} s"
     if not call.started:
         message += f" of waiting for a thread: all {threads.total_tokens:g} are busy"
-    return Failure(message)
+    return Failure(message, timed_out=True)
 
 
 class _Call:

@@ -63,7 +63,7 @@ def test_a_failure_without_an_exception_is_an_event_too() -> None:
     """A timeout and a task's own verdict have no exception; their message is the event."""
     with Receiver() as receiver:
         with telemetry(settings(receiver)):
-            capture_failure(RUN, Failure("task 'echo' timed out after 30 s"))
+            capture_failure(RUN, Failure("task 'echo' timed out after 30 s", timed_out=True))
             capture_failure(RUN, error("no such repository"))
         timeout, verdict = events(receiver)
     assert "timed out after 30 s" in json.dumps(timeout)

@@ -1,0 +1,107 @@
+"""What is told of every attempt: a span, metrics, a line of the log, and Sentry at the very end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import attrs
+
+from service.core.results import Result
+from service.core.run import Failure, Run
+from service.observability import metrics
+from service.observability.exceptions import kind_of
+from service.observability.logs import get_logger
+from service.observability.sentry import capture_failure, run_scope
+from service.observability.traces import Span, attempt_span
+
+__all__ = ["Ended", "Ending", "tell", "watched_attempt"]
+
+log = get_logger("service.runner")
+
+
+class Ending(StrEnum):
+    """What an attempt came to."""
+
+    OK = "ok"
+    ERROR = "error"
+    RETRY = "retry"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    """The run was no longer its runner's: it was cancelled, or the store has gone."""
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """An attempt and its end; `due_at` is when the next one may begin."""
+
+    run: Run
+    ending: Ending
+    outcome: Result | Failure | None
+    seconds: float
+    due_at: datetime | None = None
+
+
+@contextmanager
+def watched_attempt(run: Run, now: datetime) -> Iterator[Span]:
+    """Hold the span and the Sentry scope of an attempt that begins `now`."""
+    waited = (now - run.due_at) / timedelta(seconds=1)
+    metrics.run_started(run.job_id, max(waited, 0.0))
+    with attempt_span(run) as span, run_scope(run):
+        yield span
+
+
+def tell(ended: Ended, span: Span) -> None:
+    """Tell how an attempt ended, to everyone whom it concerns."""
+    _mark(span, ended)
+    _count(ended)
+    _log(ended)
+    if ended.ending is Ending.ERROR and ended.outcome is not None:
+        capture_failure(ended.run, ended.outcome)
+
+
+def _mark(span: Span, ended: Ended) -> None:
+    span.outcome(ended.ending)
+    outcome = ended.outcome
+    if isinstance(outcome, Failure):
+        ours = outcome.message if outcome.exception is None else None
+        span.failed(kind_of(outcome), ours)  # the words of an exception may hold secrets
+    elif outcome is not None and outcome.status == "error":
+        span.failed(kind_of(outcome))
+
+
+def _count(ended: Ended) -> None:
+    run, ending = ended.run, ended.ending
+    metrics.attempt_ended(run.job_id, ending, ended.seconds)
+    if ending is Ending.RETRY:
+        metrics.run_retried(run.job_id)
+    elif ending in {Ending.OK, Ending.ERROR}:
+        metrics.run_ended(run.job_id, run.trigger, ending)
+
+
+def _log(ended: Ended) -> None:
+    run = ended.run
+    facts: dict[str, object] = {
+        "job_id": run.job_id,
+        "run_id": run.id,
+        "trigger": run.trigger,
+        "attempt": run.attempt,
+        "duration_ms": round(ended.seconds * 1000, 3),
+    }
+    match ended.outcome:
+        case Failure(message=message, exception=error):
+            facts |= {"error": message, "exc_info": error}
+        case Result(status="error", message=message):
+            facts |= {"error": message}
+    match ended.ending:
+        case Ending.OK:
+            log.info("run succeeded", status="ok", **facts)
+        case Ending.ERROR:
+            log.error("run failed", status="error", **facts)
+        case Ending.RETRY:
+            due_at = ended.due_at
+            log.warning("attempt failed, to be retried", status="queued", due_at=due_at, **facts)
+        case Ending.INTERRUPTED:
+            log.info("run interrupted, queued again", status="queued", **facts)
+        case Ending.LOST:
+            log.warning("run was taken from its runner", status="cancelled", **facts)
