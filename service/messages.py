@@ -199,6 +199,47 @@ class ReadCronStates(Question[Mapping[str, CronState]]):
 
 
 @attrs.frozen(kw_only=True)
+class CronDefinition:
+    """What a cron job means or meant: the ticks in (since, watermark] are accounted for."""
+
+    id: str
+    schedule: str
+    timezone: str
+    since: datetime
+    watermark: datetime
+    current: bool
+
+
+@attrs.frozen
+class ListCronDefinitions(Question[tuple[CronDefinition, ...]]):
+    """Read what cron jobs mean and meant, by id and age."""
+
+
+@attrs.frozen(kw_only=True)
+class ReadTicks(Question[tuple[TickRecord, ...]]):
+    """Read the oldest `limit` records of a cron job that reach into (after, until]."""
+
+    cron_id: str
+    after: datetime
+    until: datetime
+    limit: int
+
+
+@attrs.frozen
+class LastTick:
+    """The newest record of a cron job, and its run if it ran and is still known."""
+
+    record: TickRecord
+    run_id: str | None
+    run_status: Status | None
+
+
+@attrs.frozen
+class ReadLastTicks(Question[dict[str, LastTick]]):
+    """Read the newest record of each cron job that has one."""
+
+
+@attrs.frozen(kw_only=True)
 class CronRun:
     """A run to enqueue for a tick."""
 

@@ -7,8 +7,18 @@ from typing import Final, TypeVar, cast
 from cattrs import Converter
 
 from service.core.run import Run
+from service.core.ticking import TickRecord
 from service.core.wire import Json, decode, encode
-from service.messages import GetRun, ListRuns, Question
+from service.messages import (
+    CronDefinition,
+    GetRun,
+    LastTick,
+    ListCronDefinitions,
+    ListRuns,
+    Question,
+    ReadLastTicks,
+    ReadTicks,
+)
 
 __all__ = [
     "LINE_MAX_BYTES",
@@ -28,6 +38,9 @@ V = TypeVar("V")
 _VERDICTS: Final[Mapping[type[Question[object]], object]] = {
     ListRuns: tuple[Run, ...],
     GetRun: Run | None,
+    ListCronDefinitions: tuple[CronDefinition, ...],
+    ReadTicks: tuple[TickRecord, ...],
+    ReadLastTicks: dict[str, LastTick],
 }
 """The questions that may be asked through the socket, and the shape of their verdicts."""
 

@@ -73,6 +73,7 @@ class Cron:
         with self.door:
             watermarks = await self.door.ask(AdoptCronJobs(self._meanings()))
             for index, plan in enumerate(self.plans):
+                self._look_out_for_the_future(plan, watermarks[plan.job.id])
                 self._look_again(index, watermarks[plan.job.id])
             task_status.started()
             while True:
@@ -84,6 +85,12 @@ class Cron:
             plan.job.id: CronMeaning(plan.job.schedule, plan.schedule.zone.key)
             for plan in self.plans
         }
+
+    def _look_out_for_the_future(self, plan: Plan, watermark: datetime) -> None:
+        """Say it when ticks are already accounted for: the wall clock has been ahead."""
+        ahead = (watermark - self.now()) / timedelta(seconds=1)
+        if ahead > ON_TIME_SECONDS:
+            log.warning("no ticks until the clock catches up", cron_id=plan.job.id, seconds=ahead)
 
     def _look_again(self, index: int, watermark: datetime) -> None:
         tick = next_tick(self.plans[index].schedule, watermark)

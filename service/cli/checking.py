@@ -3,15 +3,20 @@
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import click
 from rich.table import Table
 
 from service.cli.console import print_table
-from service.core.schedule import Schedule, next_tick
+from service.cli.cron import changes, upcoming
+from service.client import Unreachable, ask
+from service.core.schedule import Schedule
 from service.core.wire import rfc3339
-from service.settings import Effective, effective, read_settings
+from service.messages import CronMeaning, ListCronDefinitions
+from service.settings import Effective, Settings, effective, read_settings
 from service.tasks.loading import Workload, load
 
 __all__ = ["check_configuration"]
@@ -27,6 +32,7 @@ def check_configuration(environ: Mapping[str, str], now: datetime) -> None:
     print_table(_settings_table(effective(settings, environ)))
     print_table(_tasks_table(workload))
     print_table(_cron_table(workload, settings.cron_timezone, now))
+    _print_changes(settings, workload)
 
 
 def _settings_table(rows: list[Effective]) -> Table:
@@ -54,7 +60,19 @@ def _cron_table(workload: Workload, default_timezone: str, now: datetime) -> Tab
 
 
 def _next_ticks(schedule: Schedule, now: datetime) -> Iterator[str]:
-    tick = now
-    for _ in range(NEXT_TICKS):
-        tick = next_tick(schedule, tick)
+    for tick in islice(upcoming(schedule, now), NEXT_TICKS):
         yield str(rfc3339(tick))
+
+
+def _print_changes(settings: Settings, workload: Workload) -> None:
+    """Say what the next start will change; nothing where there has been no start yet."""
+    try:
+        before = ask(settings, ListCronDefinitions())
+    except Unreachable:
+        return
+    meant = {
+        job.id: CronMeaning(job.schedule, job.timezone or settings.cron_timezone)
+        for job in workload.cron_jobs
+    }
+    for line in changes(before, meant):
+        click.echo(f"changed since the last start: {line}")

@@ -1,12 +1,16 @@
 """How output looks: plain columns, whole values, colour only on a terminal."""
 
+import json
 import sys
 
+import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_table"]
+from service.core.wire import Json
+
+__all__ = ["pretty", "print_json", "print_table"]
 
 _WIDE = 10_000
 """Into a pipe or a file nothing is folded, so that grep finds whole values."""
@@ -19,3 +23,13 @@ def print_table(table: Table) -> None:
     table.pad_edge = False
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     console.print(table)
+
+
+def print_json(value: Json) -> None:
+    """Print JSON: indented for a person, on one line for a program."""
+    click.echo(pretty(value) if sys.stdout.isatty() else json.dumps(value))
+
+
+def pretty(value: Json) -> str:
+    """Return JSON as a person reads it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from service.cli.durations import span
+from service.cli.times import instant, span
 from service.core.errors import ConfigError, StoreRefused
 from service.core.run import Status, Trigger
 from service.settings import Settings, read_settings
@@ -117,6 +117,44 @@ def show(run_id: str, *, as_json: bool) -> None:
     from service.cli.reading import show_run
 
     show_run(_settings(), run_id, as_json=as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def cron(*, as_json: bool) -> None:
+    """List the cron jobs: how the last tick ended, and the next ones."""
+    from service.cli.cron import list_cron_jobs
+
+    list_cron_jobs(_settings(), datetime.now(UTC), as_json=as_json)
+
+
+@main.command("next")
+@click.argument("expression")
+@click.option("--tz", default="UTC", show_default=True, help="IANA zone of the expression.")
+@click.option("--from", "start", type=instant, help="RFC 3339; in the zone if it names none.")
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of instants in UTC.")
+def next_ticks(
+    expression: str, *, tz: str, start: datetime | None, count: int, as_json: bool
+) -> None:
+    """Show when a cron EXPRESSION ticks next."""
+    from service.cli.cron import print_next
+
+    try:
+        print_next(expression, tz, start or datetime.now(UTC), count, as_json=as_json)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--since", type=span, default="30d", show_default=True, help="How far to look back.")
+def verify(*, since: timedelta) -> None:
+    """Prove that every tick has exactly one record; exits with 1 if one has not."""
+    from service.cli.cron import verify as agree
+
+    now = datetime.now(UTC)
+    if not agree(_settings(), now - since, now):
+        sys.exit(1)
 
 
 def _settings() -> Settings:

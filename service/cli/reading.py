@@ -1,13 +1,11 @@
 """`service runs` and `service show`: tables for a person, JSON for a program."""
 
-import json
-import sys
 from typing import Final
 
 import click
 from rich.table import Table
 
-from service.cli.console import print_table
+from service.cli.console import pretty, print_json, print_table
 from service.client import ask
 from service.core.run import Run
 from service.core.wire import Json, decode, rfc3339
@@ -23,7 +21,7 @@ def list_runs(settings: Settings, wanted: RunFilter, *, as_json: bool) -> None:
     """Print the runs that match, newest first."""
     runs = ask(settings, ListRuns(wanted))
     if as_json:
-        _print_json([run_json(run) for run in runs])
+        print_json([run_json(run) for run in runs])
         return
     table = Table("run", "jobId", "status", "trigger", "attempt", "created (UTC)", "result")
     for run in runs:
@@ -47,11 +45,11 @@ def show_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
             f"there is no run {run_id!r}; `service runs` lists those there are"
         )
     if as_json:
-        _print_json(run_json(run))
+        print_json(run_json(run))
         return
     table = Table(show_header=False)
     for name, value in run_json(run).items():
-        table.add_row(name, value if isinstance(value, str) else _pretty(value))
+        table.add_row(name, value if isinstance(value, str) else pretty(value))
     print_table(table)
 
 
@@ -75,14 +73,6 @@ def run_json(run: Run) -> dict[str, Json]:
         "cronId": run.cron_id,
         "tick": rfc3339(run.tick),
     }
-
-
-def _print_json(value: Json) -> None:
-    click.echo(_pretty(value) if sys.stdout.isatty() else json.dumps(value))
-
-
-def _pretty(value: Json) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _shortened(text: str | None) -> str:

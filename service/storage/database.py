@@ -19,11 +19,11 @@ start reads what really is there. Checkpoints are ours rather than SQLite's auto
 those hide their errors.
 """
 
+import contextlib
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -87,19 +87,20 @@ class Database:
             connection = _connect(f"file:{MEMORY}")
             _prepare_new(connection)
         else:
-            if not path.exists():
+            if not _exists(path):
                 _create(path)
             _refuse_foreign(path)
             connection = _connect(f"file:{quote(str(path.absolute()))}?mode=rw")
             _own(connection, path)
         _migrate(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")  # a restored backup may have another
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
         return cls(connection)
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold a transaction open; when the block has ended, it is on disk.
 
@@ -160,27 +161,50 @@ def _connect(uri: str) -> sqlite3.Connection:
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreRefused(f"{path}: cannot be looked at: {error.strerror}") from error
+    return True
+
+
 def _create(path: Path) -> None:
     """Build a new database beside `path` and link it there when it is complete."""
     building = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
+        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        building.unlink(missing_ok=True)
-        connection = _connect(f"file:{quote(str(building.absolute()))}?mode=rwc")
+        _refuse_closed_folder(path)
         try:
-            _prepare_new(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
+            _build(building)
+            with contextlib.suppress(
+                FileExistsError
+            ):  # another process was first; its is looked at
+                os.link(building, path)
         finally:
-            connection.close()
-        try:
-            os.link(building, path)
-        except FileExistsError:
-            pass  # another process was first; whether it is ours is checked next
-        finally:
-            building.unlink()
-        _sync_folder(path.parent)
+            for suffix in ("", "-journal", "-wal"):
+                building.with_name(building.name + suffix).unlink(missing_ok=True)
+        for folder in (path.parent, *(each.parent for each in made)):
+            _sync_folder(folder)
     except (OSError, sqlite3.Error) as error:
         raise StoreRefused(f"{path}: cannot be created: {error}") from error
+
+
+def _build(path: Path) -> None:
+    connection = _connect(f"file:{quote(str(path.absolute()))}?mode=rwc")
+    try:
+        _prepare_new(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _refuse_closed_folder(path: Path) -> None:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StoreRefused(f"{path}: its folder is not writable; its log has to lie beside it")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -208,6 +232,7 @@ def _refuse_foreign(path: Path) -> None:
             size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise StoreRefused(f"{path}: cannot be read: {error.strerror}") from error
+    _refuse_closed_folder(path)
     if not header:
         raise StoreRefused(f"{path}: is empty, and no store ever is; restore it or remove it")
     if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\x00"):
@@ -244,7 +269,8 @@ def _own(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.Error as error:
         if _primary(error) == sqlite3.SQLITE_BUSY:
             raise StoreRefused(f"{path}: is in use by another process") from error
-        raise StoreRefused(f"{path}: {error}; restore a backup") from error
+        advice = "; restore a backup" if _is_broken(error) else ""
+        raise StoreRefused(f"{path}: {error}{advice}") from error
     if faults:
         raise StoreRefused(f"{path}: is damaged: {faults}; restore a backup")
 

@@ -1,0 +1,162 @@
+"""`service cron`, `next` and `verify`: when jobs tick, how it ended, and the proof."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.table import Table
+
+from service.cli.console import print_json, print_table
+from service.client import Unreachable, ask
+from service.core.audit import Difference, audit
+from service.core.cronjob import CronJob
+from service.core.schedule import Schedule, compile_schedule, next_tick
+from service.core.wire import Json, rfc3339
+from service.messages import (
+    CronDefinition,
+    CronMeaning,
+    LastTick,
+    ListCronDefinitions,
+    ReadLastTicks,
+    ReadTicks,
+)
+from service.settings import Settings
+from service.tasks.loading import load
+
+__all__ = ["changes", "list_cron_jobs", "print_next", "upcoming", "verify"]
+
+NEXT_TICKS: Final = 5
+PAGE: Final = 5_000
+
+
+def list_cron_jobs(settings: Settings, now: datetime, *, as_json: bool) -> None:
+    """Print each cron job with its last tick and the next ones, in its zone and in UTC."""
+    sys.path.insert(0, str(Path.cwd()))  # as the service does
+    workload = load(settings.jobs_module, settings.cron_timezone)
+    try:
+        last = ask(settings, ReadLastTicks())
+    except Unreachable:
+        last = {}  # nothing has ticked yet
+    rows = []
+    for job in workload.cron_jobs:
+        schedule = job.compiled(default_timezone=settings.cron_timezone)
+        ahead = list(islice(upcoming(schedule, now), NEXT_TICKS)) if job.enabled else []
+        rows.append((job, schedule, last.get(job.id), ahead))
+    if as_json:
+        print_json([_job_json(*row) for row in rows])
+        return
+    table = Table(
+        "cron job", "runs", "schedule", "last tick (UTC)", "outcome", "next", "next (UTC)"
+    )
+    for job, schedule, seen, ahead in rows:
+        table.add_row(
+            job.id,
+            job.job_id,
+            f"{job.schedule}\n{schedule.zone.key}",
+            "" if seen is None else rfc3339(seen.record.last),
+            "" if seen is None else _outcome(seen),
+            "\n".join(_local(tick, schedule) for tick in ahead) or "not enabled",
+            "\n".join(str(rfc3339(tick)) for tick in ahead),
+        )
+    print_table(table)
+
+
+def print_next(
+    expression: str, timezone: str, start: datetime, count: int, *, as_json: bool
+) -> None:
+    """Print the next ticks of an expression after `start`, which is in its zone if it is naive.
+
+    Raises ValueError for an expression or a zone that is not accepted.
+    """
+    schedule = compile_schedule(expression, timezone)
+    after = start if start.tzinfo else start.replace(tzinfo=schedule.zone)
+    ahead = list(islice(upcoming(schedule, after.astimezone(UTC)), count))
+    if as_json:
+        print_json([rfc3339(tick) for tick in ahead])
+        return
+    table = Table(f"tick ({schedule.zone.key})", "UTC")
+    for tick in ahead:
+        table.add_row(_local(tick, schedule), rfc3339(tick))
+    print_table(table)
+
+
+def verify(settings: Settings, since: datetime, now: datetime) -> bool:
+    """Compare the ticks that should have been recorded with the records; True if they agree."""
+    kept_since = now - timedelta(days=settings.run_retention_days)
+    faults = 0
+    definitions = ask(settings, ListCronDefinitions())
+    for definition in definitions:
+        start = max(since, definition.since, kept_since)
+        for difference in _differences(settings, definition, start):
+            click.echo(f"{definition.id}: {difference}")
+            faults += 1
+    jobs = len({definition.id for definition in definitions})
+    click.echo(f"{jobs} cron jobs since {rfc3339(since)}: {faults or 'no'} differences")
+    return faults == 0
+
+
+def changes(before: tuple[CronDefinition, ...], meant: Mapping[str, CronMeaning]) -> Iterator[str]:
+    """Yield what the next start will change in the meaning of cron jobs."""
+    known = {definition.id: definition for definition in before if definition.current}
+    for cron_id, meaning in meant.items():
+        old = known.pop(cron_id, None)
+        if old is None:
+            yield f"{cron_id}: new"
+        elif CronMeaning(old.schedule, old.timezone) != meaning:
+            yield f"{cron_id}: was {old.schedule!r} in {old.timezone}; begins anew"
+    for cron_id in known:
+        yield f"{cron_id}: gone; its history stays"
+
+
+def upcoming(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+    """Yield the ticks after an instant, without end."""
+    tick = after
+    while True:
+        tick = next_tick(schedule, tick)
+        yield tick
+
+
+def _differences(
+    settings: Settings, definition: CronDefinition, since: datetime
+) -> Iterator[Difference]:
+    """Audit page by page; a page ends where a record does."""
+    schedule = compile_schedule(definition.schedule, definition.timezone)
+    while since < definition.watermark:
+        records = ask(
+            settings,
+            ReadTicks(cron_id=definition.id, after=since, until=definition.watermark, limit=PAGE),
+        )
+        until = definition.watermark if len(records) < PAGE else records[-1].last
+        yield from audit(schedule, since, until, records)
+        since = until
+
+
+def _local(tick: datetime, schedule: Schedule) -> str:
+    return tick.astimezone(schedule.zone).isoformat(" ", "seconds")
+
+
+def _outcome(seen: LastTick) -> str:
+    said = str(seen.record.outcome)
+    if seen.record.count > 1:
+        said += f" ({seen.record.count} ticks)"
+    return said if seen.run_status is None else f"{said}: {seen.run_status}"
+
+
+def _job_json(
+    job: CronJob, schedule: Schedule, seen: LastTick | None, ahead: list[datetime]
+) -> dict[str, Json]:
+    return {
+        "id": job.id,
+        "jobId": job.job_id,
+        "schedule": job.schedule,
+        "timezone": schedule.zone.key,
+        "lastTick": None if seen is None else rfc3339(seen.record.last),
+        "outcome": None if seen is None else seen.record.outcome.value,
+        "runId": None if seen is None else seen.run_id,
+        "runStatus": None if seen is None or seen.run_status is None else seen.run_status.value,
+        "next": [rfc3339(tick) for tick in ahead],
+    }

@@ -1,0 +1,35 @@
+"""Time as a person types it."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+
+__all__ = ["instant", "span"]
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9900
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def span(text: str) -> timedelta:
+    """Read a span such as 90s, 15m, 2h, 7d or 2w. Raises BadParameter for anything else."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a span such as 90s, 15m, 2h, 7d or 2w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def instant(text: str) -> datetime:
+    """Read an instant such as 2026-03-28T00:00 or 2026-03-28T00:00:00Z. Raises BadParameter."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise click.BadParameter(
+            f"{text!r} is not an instant such as 2026-03-28T00:00 or 2026-03-28T00:00:00Z "
+            f"between the years {_FIRST_YEAR} and {_LAST_YEAR}"
+        )
+    return moment
