@@ -246,6 +246,7 @@ class CronRun:
     run_id: str
     tick: datetime
     due_at: datetime
+    trace_context: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -8,6 +8,7 @@ again, so a wrong wake-up costs a look and nothing else.
 import heapq
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -19,7 +20,7 @@ from service.core.cronjob import CronJob
 from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.ids import run_id
 from service.core.schedule import Schedule, next_tick
-from service.core.ticking import ON_TIME_SECONDS, CronState, Decision, decide
+from service.core.ticking import ON_TIME_SECONDS, CronState, Decision, DueRun, TickOutcome, decide
 from service.core.wire import encode
 from service.messages import (
     AdoptCronJobs,
@@ -31,6 +32,8 @@ from service.messages import (
     ReadCronStates,
 )
 from service.observability.logs import get_logger
+from service.observability.metrics import cron_run_late, ticks_accounted
+from service.observability.traces import current_context, tick_span
 from service.pulse import Pulse
 
 __all__ = ["Cron", "Plan"]
@@ -134,18 +137,23 @@ class Cron:
             )
             for index in indexes
         }
-        advances = tuple(
-            self._advance_of(self.plans[index], states[self.plans[index].job.id], decision)
-            for index, decision in decisions.items()
-            if decision.runs or decision.records
-        )
-        for cancelled in await self.door.ask(AdvanceCron(advances)) if advances else ():
-            self.cancel_run(cancelled)
+        with ExitStack() as spans:
+            advances = tuple(
+                self._advance_of(
+                    self.plans[index], states[self.plans[index].job.id], decision, spans
+                )
+                for index, decision in decisions.items()
+                if decision.runs or decision.records
+            )
+            for cancelled in await self.door.ask(AdvanceCron(advances)) if advances else ():
+                self.cancel_run(cancelled)
         for index, decision in decisions.items():
             self._look_again(index, decision.watermark)
         _report(advances, instant)
 
-    def _advance_of(self, plan: Plan, state: CronState, decision: Decision) -> CronAdvance:
+    def _advance_of(
+        self, plan: Plan, state: CronState, decision: Decision, spans: ExitStack
+    ) -> CronAdvance:
         return CronAdvance(
             cron_id=plan.job.id,
             job_id=plan.job.job_id,
@@ -153,16 +161,20 @@ class Cron:
             max_attempts=plan.max_attempts,
             seen_watermark=state.watermark,
             watermark=decision.watermark,
-            runs=tuple(
-                CronRun(
-                    run_id=run_id(self.now(), secrets.token_bytes(10)),
-                    tick=due.tick,
-                    due_at=due.due_at,
-                )
-                for due in decision.runs
-            ),
+            runs=tuple(self._run_of(plan, due, spans) for due in decision.runs),
             records=decision.records,
             cancel_previous=decision.cancel_previous,
+        )
+
+    def _run_of(self, plan: Plan, due: DueRun, spans: ExitStack) -> CronRun:
+        """Return the run of a tick, whose span is open until the run is on disk."""
+        new_id = run_id(self.now(), secrets.token_bytes(10))
+        spans.enter_context(tick_span(plan.job.id, plan.job.job_id, new_id, due.tick))
+        return CronRun(
+            run_id=new_id,
+            tick=due.tick,
+            due_at=due.due_at,
+            trace_context=current_context(),
         )
 
 
@@ -173,7 +185,11 @@ def _report(advances: Sequence[CronAdvance], instant: datetime) -> None:
     if late and max(late) > ON_TIME_SECONDS:
         log.warning("ticks run late", runs=len(late), late_seconds=max(late))
     for advance in advances:
+        for run in advance.runs:
+            ticks_accounted(advance.cron_id, TickOutcome.RAN)
+            cron_run_late(advance.cron_id, max((instant - run.tick) / timedelta(seconds=1), 0.0))
         for record in advance.records:
+            ticks_accounted(advance.cron_id, record.outcome, record.count)
             log.info(
                 "ticks did not run",
                 outcome=str(record.outcome),

@@ -142,10 +142,18 @@ def outbound_span(method: str, url: str) -> AbstractContextManager[Span]:
     return _span(method, SpanKind.CLIENT, attributes)
 
 
-def tick_span(cron_id: str, job_id: str, tick: datetime) -> AbstractContextManager[Span]:
-    """Trace a tick of a cron job: its own trace, which its run then belongs to."""
-    attributes = {"cron.id": cron_id, "job.id": job_id, "cron.tick": rfc3339(tick) or ""}
-    return _span(f"tick {cron_id}", SpanKind.INTERNAL, attributes, parent=_ROOT)
+def tick_span(
+    cron_id: str, job_id: str, run_id: str, tick: datetime
+) -> AbstractContextManager[Span]:
+    """Trace a tick of a cron job, the start of a trace; store `current_context()` with its run."""
+    attributes = {
+        "cron.id": cron_id,
+        "cron.tick": rfc3339(tick) or "",
+        "job.id": job_id,
+        "run.id": run_id,
+        "run.trigger": str(Trigger.CRON),
+    }
+    return _span(f"tick {cron_id}", SpanKind.PRODUCER, attributes, parent=_ROOT)
 
 
 def current_span() -> Span:

@@ -174,3 +174,20 @@ def test_a_laptop_without_collectors_is_told_once(home: Path) -> None:
         assert service.stop() == 0
     for signal in ("traces", "errors"):
         assert len(service.logged(f"{signal} cannot be delivered")) == 1
+
+
+def test_a_tick_is_the_start_of_a_trace(home: Path) -> None:
+    """A run by the clock hangs under its tick, in the trace and in the metrics."""
+    jobs = f"""{JOBS}
+from service import CronJob
+CRON_JOBS = [CronJob(id="each-second", schedule="* * * * * *", job_id="echo", payload=1)]
+"""
+    with Receiver() as receiver, serving(home, jobs, **settings(receiver)) as service:
+        receiver.wait(lambda: any(span.name == "attempt echo" for span in receiver.spans))
+        assert service.stop() == 0
+    attempt = next(span for span in receiver.spans if span.name == "attempt echo")
+    (tick,) = (span for span in receiver.spans if span.span_id == attempt.parent_id)
+    assert (tick.name, tick.kind, tick.parent_id) == ("tick each-second", "producer", "")
+    assert tick.attributes["run.id"] == attempt.attributes["run.id"]
+    assert attempt.attributes["cron.id"] == "each-second"
+    assert {"cron.ticks", "cron.lateness"} <= set(receiver.metrics)

@@ -104,7 +104,7 @@ def test_an_attempt_without_a_stored_context_is_a_trace_of_its_own() -> None:
     with Receiver() as receiver, telemetry(settings(receiver)), step_span("outer"):
         with attempt_span(attrs.evolve(RUN, cron_id="morning", trigger=Trigger.CRON)):
             pass
-        with tick_span("morning", "echo", NOON):
+        with tick_span("morning", "echo", "run-1", NOON):
             pass
     assert receiver.span("attempt echo").parent_id == ""
     assert receiver.span("attempt echo").attributes["cron.id"] == "morning"

@@ -125,8 +125,8 @@ def _enqueue_tick(
     inserted = db.execute(
         """
         INSERT INTO runs (id, job_id, status, "trigger", max_attempts, created_at, due_at,
-                          cron_id, tick)
-        VALUES (?, ?, 'queued', 'cron', ?, ?, ?, ?, ?)
+                          cron_id, tick, trace_context)
+        VALUES (?, ?, 'queued', 'cron', ?, ?, ?, ?, ?, ?)
         """,
         (
             run.run_id,
@@ -136,6 +136,7 @@ def _enqueue_tick(
             micros(run.due_at),
             advance.cron_id,
             micros(run.tick),
+            run.trace_context,
         ),
     )
     db.execute("INSERT INTO payloads VALUES (?, ?)", (inserted.lastrowid, advance.payload))
