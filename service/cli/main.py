@@ -29,6 +29,10 @@ EX_CONFIG: Final = 78
 """Settings, tasks or schedules are wrong."""
 
 
+def _words(choices: type[Status | Trigger]) -> list[str]:
+    return [choice.value for choice in choices]  # click would take the names
+
+
 class _Explained(click.Group):
     """A group whose commands end a known error with its message and an exit code of sysexits.h."""
 
@@ -81,16 +85,16 @@ def check() -> None:
 
 @main.command()
 @click.option("--job-id", help="Only runs of this task.")
-@click.option("--status", type=click.Choice([*Status]), help="Only runs that stand so.")
-@click.option("--trigger", type=click.Choice([*Trigger]), help="Only runs asked for so.")
+@click.option("--status", type=click.Choice(_words(Status)), help="Only runs that stand so.")
+@click.option("--trigger", type=click.Choice(_words(Trigger)), help="Only runs asked for so.")
 @click.option("--since", type=span, help="Only runs created since, such as 90s, 2h or 7d ago.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def runs(  # noqa: PLR0913 - one parameter an option
     *,
     job_id: str | None,
-    status: Status | None,
-    trigger: Trigger | None,
+    status: str | None,
+    trigger: str | None,
     since: timedelta | None,
     limit: int,
     as_json: bool,
@@ -101,8 +105,8 @@ def runs(  # noqa: PLR0913 - one parameter an option
 
     wanted = RunFilter(
         job_id=job_id,
-        status=status,
-        trigger=trigger,
+        status=None if status is None else Status(status),
+        trigger=None if trigger is None else Trigger(trigger),
         since=None if since is None else datetime.now(UTC) - since,
         limit=limit,
     )
