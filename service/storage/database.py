@@ -246,8 +246,12 @@ def _refuse_foreign(path: Path) -> None:
         raise StoreRefused(f"{path}: is cut short, {size} of {expected} bytes; restore a backup")
 
 
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
 def _has_log(path: Path) -> bool:
-    log = path.with_name(path.name + "-wal")
+    log = _log_of(path)
     return log.exists() and log.stat().st_size > 0
 
 
@@ -262,6 +266,8 @@ def _refuse_newer(path: Path | None, version: int) -> None:
 
 def _own(connection: sqlite3.Connection, path: Path) -> None:
     """Take the exclusive lock, then look for damage as far as a short look reaches."""
+    log = _log_of(path)
+    had_log = log.exists()
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -269,9 +275,12 @@ def _own(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.Error as error:
         if _primary(error) == sqlite3.SQLITE_BUSY:
             raise StoreRefused(f"{path}: is in use by another process") from error
-        advice = "; restore a backup" if _is_broken(error) else ""
-        raise StoreRefused(f"{path}: {error}{advice}") from error
+        if not _is_broken(error):
+            raise StoreRefused(f"{path}: {error}") from error
+        faults = str(error)
     if faults:
+        if not had_log:
+            log.unlink(missing_ok=True)  # SQLite made it, empty, when it took the lock
         raise StoreRefused(f"{path}: is damaged: {faults}; restore a backup")
 
 
@@ -288,7 +297,7 @@ def _quick_check(connection: sqlite3.Connection) -> str | None:
     finally:
         end.cancel()
         end.join()
-    return None if found == "ok" else str(found)
+    return None if found == "ok" else " ".join(str(found).split())
 
 
 def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
