@@ -9,105 +9,124 @@ what they cannot finish they hand back; HTTP goes on storing what still arrives,
 sends a refused delivery again; the store, with no door left open, writes its log back and ends.
 
 The first signal starts that. The second cancels everything but the store: runs at hand go back to
-the queue at once. A watchdog thread ends the process if even that hangs. An actor that crashes
-cancels everything but the store in the same way, and the error leaves `supervise`.
+the queue at once. An actor that crashes cancels everything but the store in the same way, and the
+error leaves `supervise`. Requests in flight are still answered, for a moment.
+
+A task that ignores its cancellation is left behind in the yard, the outermost nursery: all of the
+above happens as if it had ended, and then the process is left. What hangs in spite of that, a task
+that holds the event loop itself, is ended by a watchdog thread, which each signal tells by when;
+its run is found at the next start.
 """
 
-import logging
 import signal
-import socket
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from itertools import chain, repeat
+from types import FrameType
+from typing import Final, TypeAlias
 
 import attrs
+import outcome
 import trio
 
-from service.actors.control import run_control
 from service.actors.cron import Cron, Plan
-from service.actors.http import Web, make_app
+from service.actors.http import Web
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
-from service.actors.store import in_own_thread, run_store
 from service.core.cronjob import CronJob
-from service.messages import Door, Recover, Ticket, open_mailbox
+from service.core.run import Failure
+from service.house import House, Mailbox, Trades
+from service.messages import Door, Recover, open_mailbox
 from service.observability.logs import get_logger
+from service.observability.loop import LoopWatch, watched_loop
+from service.observability.metrics import run_crashed, run_ended
+from service.observability.sentry import capture_failure
 from service.pool import Pool
 from service.pulse import Pulse
-from service.serving import Limits, serve
-from service.settings import Settings
-from service.storage.database import Database
-from service.tasks.loading import Workload
+from service.yard import Yard
 
-__all__ = ["HARD_EXIT_SECONDS", "House", "supervise"]
+__all__ = ["HARD_EXIT_SECONDS", "supervise"]
 
-LAST_WORDS_SECONDS: Final = 1.5
+LAST_WORDS_SECONDS: Final = 1.0
 """From the end of the grace until runs are given up that the store could not be told about."""
 
-HTTP_GRACE_SECONDS: Final = 2.0
-HARD_EXIT_SECONDS: Final = 4.5
+LAST_ANSWERS_SECONDS: Final = 0.5
+"""For requests in flight when the service ends in a hurry."""
+
+HARD_EXIT_SECONDS: Final = 4.75
 """From the end of the grace until the process ends whatever happens."""
 
-LARGE_BODIES_BYTES: Final = 64 * 2**20
 THREADS_PER_RUNNER: Final = 4
 """More than one, for the tasks whose time is up and whose code goes on in its thread."""
 
 RECOVER_BATCH: Final = 500
 
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
+
 log = get_logger("service.supervisor")
 
 
-@attrs.frozen(kw_only=True)
-class House:
-    """All that the actors are built from."""
+@attrs.frozen
+class _Means:
+    """What there is one of, and several actors use."""
 
-    settings: Settings
-    workload: Workload
-    database: Database
-    listener: socket.socket
-    control: socket.socket
-    now: Callable[[], datetime]
-    hard_exit_after: Callable[[float], None]
-    """Called once the end has begun: the process is to end within so many seconds."""
+    door: Door
+    yard: Yard
+    loop: LoopWatch
 
 
-async def supervise(house: House) -> None:
+async def supervise(house: House, trades: Trades) -> None:
     """Run the service until a signal stops it.
 
     Raises what crashed an actor, in an exception group; the store has then heard everybody's last
     words.
     """
+    async with trio.open_nursery() as nursery:
+        yard = Yard(nursery)
+        with watched_loop() as loop:
+            ending = await outcome.acapture(_with_store, house, trades, yard, loop)
+        if strays := yard.strays:
+            log.error("tasks ignore that they are cancelled; the service ends", tasks=strays)
+            house.leave(ending)
+        ending.unwrap()
+
+
+async def _with_store(house: House, trades: Trades, yard: Yard, loop: LoopWatch) -> None:
     door, mailbox = open_mailbox()
     async with trio.open_nursery() as root:
-        root.start_soon(_keep_store, house, mailbox)
+        root.start_soon(_keep_store, house, trades, mailbox)
         with door:
             try:
-                await _live(house, door)
+                await _live(house, trades, _Means(door, yard, loop))
             finally:
                 house.hard_exit_after(HARD_EXIT_SECONDS)
 
 
-async def _keep_store(house: House, mailbox: trio.MemoryReceiveChannel[Ticket[object]]) -> None:
+async def _keep_store(house: House, trades: Trades, mailbox: Mailbox) -> None:
     with trio.CancelScope(shield=True):  # its doors end it, so that last words are heard
-        await run_store(mailbox, house.database, now=house.now, hop=in_own_thread())
+        await trades.store(house, mailbox)
 
 
-async def _live(house: House, door: Door) -> None:
+async def _live(house: House, trades: Trades, means: _Means) -> None:
     """Start everything but the store, wait for the stop, and let it drain."""
     stopping, closing = trio.Event(), trio.Event()
-    pool, pulse = Pool(), Pulse()
+    pool, pulse, door = Pool(), Pulse(), means.door
     grace = house.settings.shutdown_grace_seconds
     await _recover(door)
     async with trio.open_nursery() as everything:
         everything.start_soon(_obey_signals, house, stopping, everything.cancel_scope)
-        everything.start_soon(run_control, house.control, door.clone())
+        everything.start_soon(trades.control, house, door.clone())
         async with trio.open_nursery() as front:
             async with trio.open_nursery() as runners:
                 async with trio.open_nursery() as planners:
-                    _start_runners(runners, house, door, pool)
-                    await planners.start(_cron(house, door, pool, pulse).keep_time)
-                    planners.start_soon(_janitor(house, door).clean)
-                    front.start_soon(_serve_http, house, door, pulse, stopping, closing)
+                    for number, runner in enumerate(_runners(house, means, pool)):
+                        runners.start_soon(trades.runner, runner, name=f"runner {number}")
+                    await planners.start(trades.cron, _cron(house, door, pool, pulse))
+                    planners.start_soon(trades.janitor, _janitor(house, door))
+                    web = _web(house, means, pulse, stopping)
+                    front.start_soon(_serve_http, house, trades, web, closing)
                     log.info("service started", **_facts(house))
                     await stopping.wait()
                     planners.cancel_scope.cancel()
@@ -131,6 +150,9 @@ async def _recover(door: Door) -> None:
                 crashes=run.crashes,
                 status=str(run.status),
             )
+            capture_failure(run, Failure("the service died too often while the run was running"))
+            run_ended(run.job_id, run.trigger, run.status)
+        run_crashed(found.requeued + len(found.poisoned))
         if found.requeued:
             log.warning("runs of a service that died are queued again", runs=found.requeued)
         if found.requeued + len(found.poisoned) < RECOVER_BATCH:
@@ -138,35 +160,56 @@ async def _recover(door: Door) -> None:
 
 
 async def _obey_signals(house: House, stopping: trio.Event, everything: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    grace = house.settings.shutdown_grace_seconds
+    bounds = chain([grace + HARD_EXIT_SECONDS], repeat(HARD_EXIT_SECONDS))
+    with _signals(lambda: house.hard_exit_after(next(bounds))) as signals:
         async for number in signals:
             name = signal.Signals(number).name
             if stopping.is_set():
                 log.warning("stopping at once", signal=name)
                 everything.cancel()
                 return
-            log.info("stopping", signal=name, grace_seconds=house.settings.shutdown_grace_seconds)
-            house.hard_exit_after(house.settings.shutdown_grace_seconds + HARD_EXIT_SECONDS)
+            log.info("stopping", signal=name, grace_seconds=grace)
             stopping.set()
 
 
-def _start_runners(nursery: trio.Nursery, house: House, door: Door, pool: Pool) -> None:
+@contextmanager
+def _signals(at_once: Callable[[], None]) -> Iterator[AsyncIterator[int]]:
+    """Receive the signals that stop us; `at_once` is called even while a task holds the loop."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    with trio.open_signal_receiver(*numbers) as received:
+        for number in numbers:
+            signal.signal(number, partial(_hear, at_once, signal.getsignal(number)))
+        yield received
+
+
+def _hear(
+    at_once: Callable[[], None], receive: _Handler, number: int, frame: FrameType | None
+) -> None:
+    at_once()
+    if callable(receive):
+        receive(number, frame)
+
+
+def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
     count = house.settings.runners
     cron_timeouts = {
         job.id: job.timeout for job in house.workload.cron_jobs if job.timeout is not None
     }
     threads = trio.CapacityLimiter(count * THREADS_PER_RUNNER)
-    for number in range(count):
-        runner = Runner(
-            door=door.clone(),
+    return [
+        Runner(
+            door=means.door.clone(),
             pool=pool,
+            yard=means.yard,
             workload=house.workload,
             settings=house.settings,
             threads=threads,
             cron_timeouts=cron_timeouts,
             now=house.now,
         )
-        nursery.start_soon(runner.work, name=f"runner {number}")
+        for _ in range(count)
+    ]
 
 
 def _cron(house: House, door: Door, pool: Pool, pulse: Pulse) -> Cron:
@@ -194,29 +237,34 @@ def _plan(house: House, job: CronJob) -> Plan:
     return Plan(job, schedule, max_attempts=retries + 1)
 
 
-async def _serve_http(
-    house: House, door: Door, pulse: Pulse, stopping: trio.Event, closing: trio.Event
-) -> None:
-    with door.clone() as own:
-        web = Web(
-            door=own,
-            workload=house.workload,
-            settings=house.settings,
-            pulse=pulse,
-            stopping=stopping,
-            now=house.now,
-        )
-        await serve(
-            make_app(web),
-            house.listener,
-            stop=closing.wait,
-            log=logging.getLogger("service.http"),
-            limits=Limits(
-                body_bytes=house.settings.webhook_max_body_bytes,
-                large_bodies_bytes=max(LARGE_BODIES_BYTES, house.settings.webhook_max_body_bytes),
-                grace_seconds=HTTP_GRACE_SECONDS,
-            ),
-        )
+def _web(house: House, means: _Means, pulse: Pulse, stopping: trio.Event) -> Web:
+    return Web(
+        door=means.door.clone(),
+        workload=house.workload,
+        settings=house.settings,
+        pulse=pulse,
+        loop=means.loop,
+        stopping=stopping,
+        now=house.now,
+    )
+
+
+async def _serve_http(house: House, trades: Trades, web: Web, closing: trio.Event) -> None:
+    """Serve until `closing`; when cancelled, answer what is in flight, but only for a moment."""
+    shield = trio.CancelScope(shield=True)
+
+    async def serve() -> None:
+        with shield, web.door:
+            await trades.http(house, web, closing)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        try:
+            await closing.wait()
+        except trio.Cancelled:
+            closing.set()
+            shield.deadline = trio.current_time() + LAST_ANSWERS_SECONDS
+            raise
 
 
 def _facts(house: House) -> dict[str, object]:

@@ -4,25 +4,41 @@ import faulthandler
 import os
 import sys
 import threading
+import time
+from math import inf
+from queue import Empty, SimpleQueue
 from typing import Final
 
-__all__ = ["HARD_EXIT_CODE", "hard_exit_after"]
+__all__ = ["HARD_EXIT_CODE", "Watchdog"]
 
 HARD_EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 
 
-def hard_exit_after(seconds: float) -> None:
-    """End the process in `seconds`, unless it ends before; what hangs is shown on stderr.
+class Watchdog:
+    """Ends the process at the earliest of the times it was told."""
 
-    May be called again: the earliest end counts.
-    """
-    timer = threading.Timer(seconds, _exit)
-    timer.daemon = True
-    timer.start()
+    def __init__(self) -> None:
+        self._deadlines: SimpleQueue[float] = SimpleQueue()  # alone is safe in signal handlers
+        self._exit_code = HARD_EXIT_CODE
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
+    def end_within(self, seconds: float) -> None:
+        """End the process in `seconds`, unless it ends before; may be called by signal handlers."""
+        self._deadlines.put(time.monotonic() + seconds)
 
-def _exit() -> None:
-    sys.stderr.write("the service did not stop in time; ending it. What hung:\n")
-    faulthandler.dump_traceback(all_threads=True)
-    os._exit(HARD_EXIT_CODE)
+    def nothing_is_left_but(self, exit_code: int) -> None:
+        """Say that the work is done: only threads that tasks left behind can hang from now on."""
+        self._exit_code = exit_code
+
+    def _watch(self) -> None:
+        deadline = inf
+        while (wait := deadline - time.monotonic()) > 0:
+            try:
+                told = self._deadlines.get(timeout=min(wait, threading.TIMEOUT_MAX))
+            except Empty:
+                continue
+            deadline = min(deadline, told)
+        sys.stderr.write("the process did not end in time; ending it. What hung:\n")
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(self._exit_code)

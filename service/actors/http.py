@@ -21,6 +21,7 @@ from service.core.wire import Json, encode
 from service.messages import Accepted, Delivery, Door, Enqueue, Probe
 from service.observability.asgi import Watched
 from service.observability.logs import get_logger
+from service.observability.loop import LoopWatch
 from service.observability.metrics import delivery_repeated
 from service.observability.traces import current_context, enqueue_span
 from service.pulse import Pulse
@@ -60,6 +61,7 @@ class Web:
     workload: Workload
     settings: Settings
     pulse: Pulse
+    loop: LoopWatch
     stopping: trio.Event
     now: Callable[[], datetime]
 
@@ -138,6 +140,9 @@ class Web:
             raise Refused(503, "the service is stopping")
         if self.pulse.age_seconds() > PULSE_SECONDS:
             raise Refused(503, f"the cron loop has not moved for {self.pulse.age_seconds():.0f} s")
+        held = self.loop.held_lately()
+        if held is not None:
+            raise Refused(503, f"the event loop was held for {held.seconds:.1f} s by {held.task}")
         try:
             await self.door.ask(Probe())
         except StoreUnavailable as error:

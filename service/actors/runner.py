@@ -12,6 +12,7 @@ service cuts that short; the next start then finds an orphan, and runs it again.
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import attrs
@@ -25,7 +26,7 @@ from service.core.run import Done, Failure, Run, Status, after_attempt
 from service.core.wire import NotJson, decode
 from service.messages import Claim, Door, Finish, Question, Release, Retry
 from service.observability.attempts import Ended, Ending, tell, watched_attempt
-from service.observability.logs import get_logger
+from service.observability.logs import bound_contextvars, get_logger
 from service.observability.traces import Span
 from service.pool import Pool
 from service.settings import Settings
@@ -33,6 +34,7 @@ from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.loading import Workload
 from service.tasks.task import Task
+from service.yard import LeftBehind, Yard
 
 __all__ = ["Runner"]
 
@@ -48,6 +50,7 @@ class Runner:
 
     door: Door
     pool: Pool
+    yard: Yard
     workload: Workload
     settings: Settings
     threads: trio.CapacityLimiter
@@ -104,7 +107,25 @@ class Runner:
             log=get_logger(f"task.{run.job_id}").bind(**_names(run)),
         )
         timeout = self._timeout_seconds(run, task)
-        return await attempt(task, context, payload, timeout_seconds=timeout, threads=self.threads)
+        with bound_contextvars(job_id=run.job_id, run_id=run.id):
+            try:
+                return await self.yard.call(
+                    partial(
+                        attempt,
+                        task,
+                        context,
+                        payload,
+                        timeout_seconds=timeout,
+                        threads=self.threads,
+                    ),
+                    name=f"run {run.id} of {run.job_id}",
+                    seconds=timeout,
+                )
+            except LeftBehind:
+                message = (
+                    f"task {task.id!r} timed out after {timeout:g} s, and goes on in spite of it"
+                )
+                return Failure(message)
 
     def _timeout_seconds(self, run: Run, task: Task) -> float:
         for seconds in (self.cron_timeouts.get(run.cron_id or ""), task.timeout):
