@@ -66,6 +66,7 @@ class Cron:
     pulse: Pulse
     now: Callable[[], datetime]
     cancel_run: Callable[[str], None]
+    longest_sleep_seconds: float = LONGEST_SLEEP_SECONDS
     _agenda: list[tuple[datetime, int]] = attrs.field(factory=list, init=False)
     """When to look at which plan again: a heap."""
 
@@ -121,9 +122,9 @@ class Cron:
 
     def _until_next(self) -> float:
         if not self._agenda:
-            return LONGEST_SLEEP_SECONDS
+            return self.longest_sleep_seconds
         wait = (self._agenda[0][0] - self.now()) / timedelta(seconds=1)
-        return min(max(wait, 0.0), LONGEST_SLEEP_SECONDS)
+        return min(max(wait, 0.0), self.longest_sleep_seconds)
 
     async def _advance(self, indexes: Sequence[int], instant: datetime) -> None:
         ids = tuple(self.plans[index].job.id for index in indexes)
