@@ -43,7 +43,6 @@ def run_service(environ: Mapping[str, str], trades: Trades | None = None) -> int
         stack.enter_context(
             logging_to(STDOUT, level=settings.log_level, format=settings.log_format)
         )
-        stack.enter_context(telemetry(settings))
         return _run(settings, trades or Trades(), stack)
 
 
@@ -51,6 +50,7 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
     workload = load(settings.jobs_module, settings.cron_timezone)
     in_file = settings.run_store is RunStore.SQLITE
     database = Database.open(settings.run_store_sqlite_path if in_file else None)
+    stack.enter_context(telemetry(settings))  # after all that could refuse the start
     watchdog = Watchdog()
 
     def ended(ending: outcome.Outcome[None]) -> int:

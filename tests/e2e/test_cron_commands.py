@@ -1,0 +1,142 @@
+"""`service cron`, `next` and `verify`, against the real process and its file."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from service.core.wire import Json
+from tests.harness import launch, serving, until
+
+JOBS = """
+from service import Context, CronJob, task
+import trio
+
+@task("slow")
+async def slow(ctx: Context) -> None:
+    await trio.sleep(1.5)
+
+CRON_JOBS = [
+    CronJob(id="seconds", schedule="* * * * * *", job_id="echo", payload={"n": 1}),
+    CronJob(id="lazy", schedule="* * * * * *", job_id="slow"),
+    CronJob(id="nightly", schedule="30 2 * * *", job_id="echo", timezone="Europe/Berlin"),
+]
+"""
+
+
+def test_cron_by_the_second_runs_on_time_and_is_accounted_for(home: Path) -> None:
+    """Ticks run once each, overlaps are skipped, a restart catches up, and verify agrees."""
+    with serving(home, JOBS) as service:
+        until(lambda: len(_ticks(service.runs(), "seconds")) >= 3, "three ticks have run")
+        until(lambda: service.logged("ticks did not run"), "an overlapping tick was skipped")
+        listed = json.loads(service.command("cron", "--json").stdout)
+        assert [job["id"] for job in listed] == ["seconds", "lazy", "nightly"]
+        assert listed[0]["outcome"] == "ran"
+        assert listed[2]["lastTick"] is None
+        assert len(listed[2]["next"]) == 5
+        assert service.command("verify").returncode == 0
+        assert service.stop() == 0
+    with serving(home) as service:
+        until(lambda: len(_ticks(service.runs(), "seconds")) >= 5, "ticks go on after a restart")
+        ticks = _ticks(service.runs(), "seconds")
+        assert len(ticks) == len(set(ticks))
+        assert service.command("verify").returncode == 0
+        service.kill()
+    stopped = launch(home)
+    stopped.kill()
+    done = stopped.command("verify")
+    assert (done.returncode, done.stdout.splitlines()[-1].split(": ")[1]) == (0, "no differences")
+
+
+def _ticks(runs: list[dict[str, Json]], cron_id: str) -> list[object]:
+    return [run["tick"] for run in runs if run["cronId"] == cron_id]
+
+
+def test_verify_finds_what_is_missing(home: Path) -> None:
+    """A record that somebody took away is named, and the exit code is 1."""
+    with serving(home, JOBS) as service:
+        until(lambda: len(_ticks(service.runs(), "seconds")) >= 4, "four ticks have run")
+        assert service.stop() == 0
+    database = sqlite3.connect(home / "data" / "runs.sqlite3")
+    [(first,)] = database.execute(
+        "SELECT first FROM ticks WHERE cron_id = 'seconds' ORDER BY first LIMIT 1 OFFSET 1"
+    ).fetchall()
+    database.execute("DELETE FROM ticks WHERE cron_id = 'seconds' AND first = ?", (first,))
+    database.commit()
+    database.close()
+    done = service.command("verify")
+    assert done.returncode == 1
+    assert "seconds: " in done.stdout
+    assert "no record of these ticks (1 expected, 0 recorded)" in done.stdout
+    assert "1 differences" in done.stdout
+
+
+def test_changed_jobs_are_announced(home: Path) -> None:
+    """`service check` says what the next start will change."""
+    with serving(home, JOBS) as service:
+        assert service.stop() == 0
+    changed = JOBS.replace('"30 2 * * *"', '"0 3 * * *"').replace('id="lazy"', 'id="lazier"')
+    (home / "jobs.py").write_text(changed, encoding="utf-8")
+    done = service.command("check")
+    assert done.returncode == 0
+    said = [line for line in done.stdout.splitlines() if line.startswith("changed since")]
+    assert said == [
+        "changed since the last start: lazier: new",
+        "changed since the last start: nightly: was '30 2 * * *' in Europe/Berlin; begins anew",
+        "changed since the last start: lazy: gone; its history stays",
+    ]
+
+
+def test_next_knows_the_night_when_clocks_change(home: Path) -> None:
+    """JSON is a list of instants in UTC: the skipped 02:30 runs right after the gap."""
+    service = launch(home)
+    service.kill()
+    words = ["next", "30 2 * * *", "--tz", "Europe/Berlin", "--from", "2026-03-28T00:00", "-n", "3"]
+    assert json.loads(service.command(*words, "--json").stdout) == [
+        "2026-03-28T01:30:00.000Z",
+        "2026-03-29T01:00:00.000Z",
+        "2026-03-30T00:30:00.000Z",
+    ]
+    assert "2026-03-29 03:00:00+02:00" in service.command(*words).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["61 * * * *"], "field 1 (minute)"),
+        (["* * * * * * *"], "fields"),
+        (["0 0 31 2 *"], "never"),
+        (["* * * * *", "--tz", "Mars/Olympus"], "Mars/Olympus"),
+        (["* * * * *", "--from", "tomorrow"], "tomorrow"),
+        (["* * * * *", "--from", "9999-12-31"], "9999"),
+        (["* * * * *", "-n", "0"], "-n"),
+    ],
+)
+def test_next_explains_what_it_refuses(home: Path, words: list[str], names: str) -> None:
+    """Whatever is wrong with the question, the answer names it, without a traceback."""
+    service = launch(home)
+    service.kill()
+    done = service.command("next", *words)
+    assert done.returncode in {1, 2}
+    assert names in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_start_with_a_wrong_schedule_is_refused(home: Path) -> None:
+    """A schedule that cannot be, or that names an unknown task, stops the start with its place."""
+    for wrong, names in (
+        (JOBS.replace('"30 2 * * *"', '"30 2 * * funday"'), "field 5 (day of week)"),
+        (JOBS.replace('job_id="slow"', 'job_id="slower"'), "slower"),
+        (JOBS.replace("Europe/Berlin", "Europe/Atlantis"), "Europe/Atlantis"),
+        (JOBS.replace('@task("slow")', '@task("echo")'), "echo"),
+        (JOBS.replace('id="lazy"', 'id="seconds"'), "seconds"),
+    ):
+        service = launch(home, wrong)
+        assert service.wait() == 78
+        said = service.log_file.read_text(encoding="utf-8")
+        assert names in said
+        assert "jobs" in said
+        assert [line for line in said.splitlines() if not line.startswith("service: ")] == []
+        assert service.command("check").returncode == 78
+    assert not (home / "data").exists()
