@@ -1,0 +1,141 @@
+"""The door through which actors ask the store.
+
+Theory of operation: cancel at the door, never at the counter
+--------------------------------------------------------------
+A `Ticket` is a question on its way. While it waits, in the mailbox or parked for want of a due
+run, its asker may still be cancelled: the ticket is withdrawn, and it never happened. From the
+moment the store takes the ticket up, the asker waits for the verdict, whatever comes. So for an
+asker there are three endings: `Cancelled` (it did not happen), a verdict (it did), and
+`StoreUnavailable` (it may or may not stand: ask again with the same key).
+
+The wait after that moment is bounded by the store, which answers every ticket it took: at the
+latest when its patience with the disk ends, or when it dies. Answering never blocks and never
+raises, so an asker that left cannot hurt the store.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from types import TracebackType
+from typing import Generic, NoReturn, Self, TypeVar
+
+import attrs
+import outcome
+import trio
+
+from service.core.errors import StoreEnded
+
+MAILBOX_SIZE = 1024
+"""Tickets that may wait for the store; further askers wait at the door, where they may leave."""
+
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Question(Generic[V_co]):
+    """Something the store can answer with a `V`."""
+
+
+class _Stage(Enum):
+    WAITING = auto()
+    TAKEN = auto()
+    ANSWERED = auto()
+    WITHDRAWN = auto()
+
+
+@attrs.define(eq=False)
+class Ticket(Generic[V]):
+    """A question on its way through the mailbox; see the theory of operation above."""
+
+    question: Question[V]
+    _stage: _Stage = _Stage.WAITING
+    _verdict: outcome.Outcome[V] | None = None
+    _asker: trio.lowlevel.Task | None = None
+    _raise_cancel: Callable[[], NoReturn] | None = None
+
+    async def verdict(self) -> V:
+        """Wait for the verdict.
+
+        Cancelled only while the store has not taken the ticket up; the ticket is then withdrawn.
+        """
+        if self._verdict is None:
+            self._asker = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._try_to_withdraw)
+        if self._verdict is None:  # pragma: no cover - only `answer` and cancellation reschedule
+            raise AssertionError("a ticket was rescheduled without a verdict")
+        return self._verdict.unwrap()
+
+    def _try_to_withdraw(self, raise_cancel: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
+        if self._stage is _Stage.WAITING:
+            self._stage = _Stage.WITHDRAWN
+            return trio.lowlevel.Abort.SUCCEEDED
+        self._raise_cancel = raise_cancel
+        return trio.lowlevel.Abort.FAILED
+
+    def take(self) -> bool:
+        """Take the ticket up (the store's side); False if it has been withdrawn."""
+        if self._stage is not _Stage.WAITING:
+            return False
+        self._stage = _Stage.TAKEN
+        return True
+
+    def put_back(self) -> bool:
+        """Let a ticket that was taken wait again; False if its asker wanted to leave meanwhile."""
+        if self._stage is not _Stage.TAKEN:
+            return False
+        if self._raise_cancel is None or self._asker is None:
+            self._stage = _Stage.WAITING
+            return True
+        self._stage = _Stage.WITHDRAWN
+        trio.lowlevel.reschedule(self._asker, outcome.capture(self._raise_cancel))
+        return False
+
+    def answer(self, verdict: outcome.Outcome[V]) -> bool:
+        """Give the verdict, once; never blocks, never raises. False if there was one already."""
+        if self._stage not in {_Stage.WAITING, _Stage.TAKEN}:
+            return False
+        self._stage = _Stage.ANSWERED
+        self._verdict = verdict
+        if self._asker is not None:
+            trio.lowlevel.reschedule(self._asker)
+        return True
+
+
+@attrs.frozen
+class Door:
+    """An actor's way to the store; the store ends when the last door is closed."""
+
+    _mailbox: trio.MemorySendChannel[Ticket[object]]
+
+    async def ask(self, question: Question[V]) -> V:
+        """Ask the store and wait for its verdict.
+
+        Raises StoreUnavailable when the store cannot commit, StoreEnded when it has gone; the
+        change may or may not stand. Cancelled means that the question was never taken up.
+        """
+        ticket = Ticket(question)
+        try:
+            await self._mailbox.send(ticket)  # type: ignore[arg-type] # a ticket keeps its own V
+        except trio.BrokenResourceError:
+            raise StoreEnded("the store has ended") from None
+        return await ticket.verdict()
+
+    def clone(self) -> "Door":
+        """Return another door to the same store, to be closed on its own."""
+        return Door(self._mailbox.clone())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._mailbox.close()
+
+
+def open_mailbox() -> tuple[Door, trio.MemoryReceiveChannel[Ticket[object]]]:
+    """Return the first door to a store, and the mailbox behind it."""
+    sending, receiving = trio.open_memory_channel[Ticket[object]](MAILBOX_SIZE)
+    return Door(sending), receiving
