@@ -41,6 +41,12 @@ APPLICATION_ID: Final = 0x63776273
 MEMORY: Final = ":memory:"
 
 CHECKPOINT_EVERY_GROUPS: Final = 256
+LOG_BYTES_MAX: Final = 64 * 2**20
+"""A log that is larger is written back at once, for its room may be wanted."""
+
+LOG_KEPT_BYTES: Final = LOG_BYTES_MAX // 2
+"""What a log is cut to when it is used again from the start."""
+
 CHECK_SECONDS: Final = 0.3
 """How long the look for damage at start may take; a large file is not checked to its end."""
 
@@ -75,6 +81,7 @@ class Database:
     """The one connection to the store; used by one thread at a time."""
 
     connection: sqlite3.Connection
+    _log: Path | None
     _groups_since_checkpoint: int = 0
 
     @classmethod
@@ -94,11 +101,13 @@ class Database:
             _own(connection, path)
         _migrate(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")  # a restored backup may have another
+        if path is not None:
+            _sync_log_entry(path)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
-        return cls(connection)
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
+        return cls(connection, None if path is None else _log_of(path))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -137,18 +146,20 @@ class Database:
 
     def checkpoint_is_due(self) -> bool:
         """Tell whether the log has grown enough to be written back."""
-        return self._groups_since_checkpoint >= CHECKPOINT_EVERY_GROUPS
+        return self._groups_since_checkpoint >= CHECKPOINT_EVERY_GROUPS or (
+            self._log is not None and _size(self._log) > LOG_BYTES_MAX
+        )
 
     def checkpoint(self) -> None:
         """Write the log back into the database; its file is used again from the start.
 
         Raises StoreUnavailable or StoreBroken; what was committed stays in the log.
         """
+        self._groups_since_checkpoint = 0  # also when it fails: not again with every group
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
             raise _classified(error) from error
-        self._groups_since_checkpoint = 0
 
     def close(self) -> None:
         """Close the file, writing the log back if it can be; nothing committed depends on it."""
@@ -202,6 +213,14 @@ def _build(path: Path) -> None:
         connection.close()
 
 
+def _sync_log_entry(path: Path) -> None:
+    """Sync the folder in which the log was made: SQLite does, but overlooks that it failed."""
+    try:
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreRefused(f"{path}: its folder cannot be synced: {error.strerror}") from error
+
+
 def _refuse_closed_folder(path: Path) -> None:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise StoreRefused(f"{path}: its folder is not writable; its log has to lie beside it")
@@ -242,7 +261,7 @@ def _refuse_foreign(path: Path) -> None:
     _refuse_newer(path, int.from_bytes(header[60:64], "big"))
     page_bytes = int.from_bytes(header[16:18], "big")
     expected = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
-    if size < expected and not _has_log(path):
+    if size < expected and not _size(_log_of(path)):
         raise StoreRefused(f"{path}: is cut short, {size} of {expected} bytes; restore a backup")
 
 
@@ -250,9 +269,11 @@ def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def _has_log(path: Path) -> bool:
-    log = _log_of(path)
-    return log.exists() and log.stat().st_size > 0
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _refuse_newer(path: Path | None, version: int) -> None:

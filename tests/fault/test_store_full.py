@@ -5,6 +5,7 @@ SQLite itself says that the disk is full, for a limit on the number of its pages
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import pytest
@@ -15,8 +16,9 @@ from service.actors.store import RETRY_SECONDS, inline, run_store
 from service.core.errors import StoreUnavailable
 from service.core.run import Run
 from service.messages import Claim, Door, Enqueue, Probe, Ticket, open_mailbox
-from service.storage.database import Database
-from tests.stores import Clock, enqueue
+from service.storage.database import LOG_BYTES_MAX, LOG_KEPT_BYTES, Database
+from service.storage.queries import answer
+from tests.stores import START, Clock, enqueue
 
 
 def large() -> Enqueue:
@@ -52,7 +54,7 @@ class Steps(trio.abc.Instrument):
 
 
 async def test_group_that_does_not_fit_is_refused_and_later_ones_are_not(
-    autojump_clock: MockClock,  # noqa: ARG001 - time jumps
+    autojump_clock: MockClock,
 ) -> None:
     """What does not fit is refused and not stored; what fits is taken without a restart."""
     async with store_on_full_disk() as (door, database):
@@ -64,7 +66,7 @@ async def test_group_that_does_not_fit_is_refused_and_later_ones_are_not(
 
 
 async def test_claims_ride_with_the_first_group_that_succeeds(
-    autojump_clock: MockClock,  # noqa: ARG001 - time jumps
+    autojump_clock: MockClock,
 ) -> None:
     """A runner that waited through a full disk gets the run whose webhook found room again."""
     claimed: list[Run] = []
@@ -97,3 +99,22 @@ async def test_failing_store_rests_between_questions(parked: int, mock_clock: Mo
         trio.lowlevel.remove_instrument(steps)
         nursery.cancel_scope.cancel()
     assert steps.count < 1000 + 50
+
+
+def test_log_of_large_runs_stays_bounded(tmp_path: Path) -> None:
+    """Few groups with large payloads do not grow the log until the disk is full of it."""
+    database = Database.open(tmp_path / "runs.sqlite3")
+    log = tmp_path / "runs.sqlite3-wal"
+    while not database.checkpoint_is_due():
+        assert log.stat().st_size <= LOG_BYTES_MAX
+        store(database, attrs.evolve(enqueue(), payload='"' + "x" * 10_000_000 + '"'))
+    database.checkpoint()
+    store(database, enqueue())
+    assert not database.checkpoint_is_due()
+    assert log.stat().st_size <= LOG_KEPT_BYTES
+    database.close()
+
+
+def store(database: Database, question: Enqueue) -> None:
+    with database.transaction() as db:
+        answer(question, db, START)

@@ -9,17 +9,18 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from tests.harness import Service, launch, until
+from tests.harness import START_SECONDS, Service, launch, until
 from tests.torture.executions import CRON, JOBS, executions
 from tests.torture.load import Answers, under_load
-from tests.torture.postmortem import PostMortem, Row
+from tests.torture.postmortem import ENDED, PostMortem, Row
 
-SETTINGS: Final = {"RUNNERS": "4", "LOG_LEVEL": "info", "SHUTDOWN_GRACE_SECONDS": "5"}
+SETTINGS: Final = {"RUNNERS": "8", "LOG_LEVEL": "info", "SHUTDOWN_GRACE_SECONDS": "5"}
 ANSWERS_BEFORE_KILL: Final = 120
 EARLY_KILLS: Final = 0.15
 """The share of kills that do not wait until the service has started."""
@@ -105,8 +106,11 @@ class _Attack:
         service = launch(self.home, JOBS + CRON, **SETTINGS).ready()
         try:
             open_runs = (self.known | set(self.answers.run_of.values())) - self.ended.keys()
-            for run_id in sorted(open_runs):
-                service.run_until(run_id, "ok", "error", "cancelled")
+            until(
+                partial(_have_ended, service, sorted(open_runs)),
+                "every run has ended",
+                START_SECONDS + len(open_runs),
+            )
             assert service.stop() == 0
         finally:
             service.kill()
@@ -114,6 +118,13 @@ class _Attack:
         found = self.look()
         assert open_runs <= self.ended.keys()
         return found
+
+
+def _have_ended(service: Service, waiting: list[str]) -> bool:
+    """Drop from `waiting` the runs that have ended; True when none is left."""
+    while waiting and service.run(waiting[-1])["status"] in ENDED:
+        waiting.pop()
+    return not waiting
 
 
 def attack(home: Path, *, kills: int, seed: int) -> Summary:

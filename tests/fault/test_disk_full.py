@@ -1,0 +1,143 @@
+"""A disk that is really full, under a service with runs in flight."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from service.cli.serving import EX_CRASHED
+from tests.harness import Service, launch, serving, until
+from tests.torture.postmortem import PostMortem
+
+DISK_BYTES: Final = 2 * 2**20
+IN_FLIGHT: Final = 3
+RESULT: Final = "x" * 50_000
+
+JOBS = f"""
+import os
+import trio
+from service import Context, task
+
+@task("hold", retries=0)
+async def hold(ctx: Context) -> str:
+    while not os.path.exists("go"):
+        await trio.sleep(0.01)
+    with open("done", "a") as file:
+        file.write(ctx.run_id + "\\n")
+    return "{RESULT}"
+"""
+
+
+@pytest.fixture
+def disk(home: Path) -> Iterator[Path]:
+    """Return the folder of the store, on a small disk of its own."""
+    folder = home / "data"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small disk to fill")
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk to fill cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run([str(shutil.which("umount")), str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take the last byte of room; return the file that did."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+def hold(service: Service) -> list[str]:
+    """Return runs that are in flight until `go` exists."""
+    runs = [service.post({"jobId": "hold"}).headers["X-Run-Id"] for _ in range(IN_FLIGHT)]
+    for run_id in runs:
+        service.run_until(run_id, "running")
+    return runs
+
+
+def finished(home: Path) -> list[str]:
+    """Return the runs whose tasks have come to their end, however often."""
+    file = home / "done"
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+def let_go(home: Path) -> None:
+    """Let the tasks finish, and wait until they have."""
+    (home / "go").touch()
+    until(lambda: len(finished(home)) >= IN_FLIGHT, "the tasks have finished")
+
+
+def test_full_disk_refuses_keeps_and_recovers(home: Path, disk: Path) -> None:
+    """While it is full nothing is accepted and nothing is lost; with room all goes on."""
+    with serving(home, JOBS) as service:
+        runs = hold(service)
+        filler = fill(disk)
+        refused = service.post({"jobId": "echo"}, {"X-GitHub-Delivery": "wanted"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert "full" in refused.json()["message"]
+        health = service.client.get("/_health")
+        assert health.status_code == 503
+        assert "full" in health.json()["message"]
+        assert service.client.get("/_health?live").status_code == 200
+        let_go(home)
+        assert {service.run(run_id)["status"] for run_id in runs} == {"running"}
+        filler.unlink()
+        for run_id in runs:
+            assert service.run_until(run_id, "ok")["result"] == {"status": "ok", "data": RESULT}
+        accepted = service.post({"jobId": "echo"}, {"X-GitHub-Delivery": "wanted"})
+        assert accepted.status_code == 202
+        assert "Idempotent-Replayed" not in accepted.headers
+        service.run_until(accepted.headers["X-Run-Id"], "ok")
+        assert service.client.get("/_health").json() == {"status": "ok"}
+        assert service.stop() == 0
+    assert sorted(finished(home)) == sorted(runs)
+
+
+def test_stop_on_a_full_disk_is_in_time_and_loses_no_run(home: Path, disk: Path) -> None:
+    """What could not be told before the end of the grace runs again at the next start."""
+    with serving(home, JOBS, SHUTDOWN_GRACE_SECONDS="1") as service:
+        runs = hold(service)
+        filler = fill(disk)
+        let_go(home)
+        assert service.stop() == 0
+        assert PostMortem.of(disk / "runs.sqlite3").faults == ()
+        filler.unlink()
+    with serving(home, JOBS) as service:
+        for run_id in runs:
+            assert service.run_until(run_id, "ok")["attempt"] == 1
+    assert sorted(finished(home)) == sorted(runs * 2)
+
+
+def test_start_on_a_full_disk_ends_and_changes_nothing(home: Path, disk: Path) -> None:
+    """A start that cannot take in what a crash left ends, and a start with room is right."""
+    with serving(home, JOBS) as service:
+        runs = hold(service)
+        service.kill()
+        filler = fill(disk)
+    failed = launch(home, JOBS)
+    assert failed.wait() == EX_CRASHED
+    [line] = failed.logged("the service crashed")
+    assert "full" in str(line)
+    filler.unlink()
+    (home / "go").touch()
+    with serving(home, JOBS) as service:
+        for run_id in runs:
+            assert service.run_until(run_id, "ok")["crashes"] == 1
