@@ -94,6 +94,7 @@ class Database:
             connection = _connect(f"file:{MEMORY}")
             _prepare_new(connection)
         else:
+            path = _real(path)  # the log lies beside the file, not beside a link to it
             if not _exists(path):
                 _create(path)
             _refuse_foreign(path)
@@ -121,12 +122,19 @@ class Database:
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
-            finally:
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
+            except BaseException:
+                self._roll_back()
+                raise
         except sqlite3.Error as error:
             raise _classified(error) from error
         self._groups_since_checkpoint += 1
+
+    def _roll_back(self) -> None:
+        try:
+            if self.connection.in_transaction:  # SQLite may have rolled back itself
+                self.connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise StoreBroken(f"a transaction cannot be rolled back: {error}") from error
 
     def within_savepoint(self, work: Callable[[], T]) -> outcome.Outcome[T]:
         """Do a part of the open transaction that may fail alone.
@@ -172,6 +180,13 @@ def _connect(uri: str) -> sqlite3.Connection:
     )
 
 
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # which of them a loop of links is, Python varies
+        raise StoreRefused(f"{path}: cannot be looked at: {error}") from error
+
+
 def _exists(path: Path) -> bool:
     try:
         path.lstat()
@@ -189,19 +204,22 @@ def _create(path: Path) -> None:
         made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_closed_folder(path)
+        _tear_down(building)  # a start that was killed may have had our number
         try:
             _build(building)
-            with contextlib.suppress(
-                FileExistsError
-            ):  # another process was first; its is looked at
+            with contextlib.suppress(FileExistsError):  # another process was first
                 os.link(building, path)
         finally:
-            for suffix in ("", "-journal", "-wal"):
-                building.with_name(building.name + suffix).unlink(missing_ok=True)
+            _tear_down(building)
         for folder in (path.parent, *(each.parent for each in made)):
             _sync_folder(folder)
     except (OSError, sqlite3.Error) as error:
         raise StoreRefused(f"{path}: cannot be created: {error}") from error
+
+
+def _tear_down(building: Path) -> None:
+    for suffix in ("", "-journal", "-wal"):
+        building.with_name(building.name + suffix).unlink(missing_ok=True)
 
 
 def _build(path: Path) -> None:

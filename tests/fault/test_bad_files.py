@@ -247,6 +247,31 @@ def test_missing_folder_is_made(home: Path) -> None:
     assert [found.name for found in (home / path).parent.iterdir()] == [path.name]
 
 
+def test_link_to_the_file_is_followed(tmp_path: Path) -> None:
+    """The log lies beside the file itself, so both ways to it find the same runs."""
+    link = tmp_path / "link"
+    link.symlink_to(make_store(tmp_path / "data", hot=True))
+    database = Database.open(link)
+    assert database.connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 5,)
+    database.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "data"}
+
+
+def test_links_in_a_circle_are_refused(home: Path) -> None:
+    """A name that leads nowhere is no reason for a traceback."""
+    (home / STORE).parent.mkdir()
+    (home / STORE).symlink_to(STORE.name)
+    assert "cannot be looked at" in refuse(home)
+
+
+def test_scaffold_of_a_killed_start_is_no_obstacle(tmp_path: Path) -> None:
+    """A start that was killed while it made the store had, in a container, the same number."""
+    scaffold = tmp_path / f"{STORE.name}.new-{os.getpid()}"
+    make_old_store(scaffold, 1)
+    Database.open(tmp_path / STORE.name).close()
+    assert [path.name for path in tmp_path.iterdir()] == [STORE.name]
+
+
 def test_log_of_a_killed_service_is_taken_in(home: Path) -> None:
     """The hot log by which bad files were tried is itself no fault: every run in it is there."""
     make_store(home / STORE.parent, hot=True)
@@ -265,7 +290,7 @@ def versions() -> Mapping[int, str]:
 
 
 def make_old_store(store: Path, version: int) -> None:
-    store.parent.mkdir(parents=True)
+    store.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(store, isolation_level=None)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -77,6 +77,11 @@ def _faults(db: sqlite3.Connection) -> list[str]:
         UNION ALL
         SELECT 'ran without a run: tick ' || first || ' of ' || cron_id FROM ticks
         WHERE outcome = 'ran' AND run_id NOT IN (SELECT id FROM runs)
+        UNION ALL
+        SELECT 'seconds of ' || id || ' that are not accounted for' FROM cron_jobs
+        WHERE schedule = '* * * * * *' AND watermark / 1000000 - since / 1000000 <> (
+            SELECT ifnull(sum(count), 0) FROM ticks WHERE cron_id = id AND first > since
+        )
         """
     ):
         faults.append(fault)
