@@ -18,7 +18,8 @@ import pytest
 from service.cli.main import EX_STORE
 from service.core.run import Status, Trigger
 from service.messages import Accepted, Enqueue, GetRun
-from service.storage.database import APPLICATION_ID, Database
+from service.storage.database import Database
+from service.storage.opening import APPLICATION_ID
 from service.storage.queries import answer
 from tests.harness import environ_for, serving
 
