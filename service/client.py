@@ -1,17 +1,17 @@
-"""How a command reads the store: through the running service, or else from the file itself."""
+"""How a command asks: the running service, or else the file itself."""
 
 import os
 import socket
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from service.messages import Question
-from service.protocol import Refusal, read_verdict, write_question
+from service.messages import Order, Question
+from service.protocol import read_verdict, write_question
 from service.settings import RunStore, Settings
 from service.storage.database import Database
 from service.storage.queries import answer
 
-__all__ = ["Unreachable", "ask"]
+__all__ = ["Unreachable", "ask", "ask_service"]
 
 ANSWER_SECONDS: Final = 30.0
 
@@ -25,24 +25,39 @@ class Unreachable(Exception):
 def ask(settings: Settings, question: Question[V]) -> V:
     """Ask the running service; if there is none, open its database.
 
-    Raises Unreachable, or StoreRefused when the file cannot be ours or is in use.
+    Raises Unreachable; Refusal, which says why; StoreRefused when the file cannot be ours or is
+    in use.
     """
     try:
         return _ask_service(settings, question)
     except (FileNotFoundError, ConnectionRefusedError):
         return _ask_file(settings, question)
-    except (OSError, ValueError, Refusal) as error:
+
+
+def ask_service(settings: Settings, question: Question[V] | Order[V]) -> V:
+    """Ask the running service and nobody else. Raises Unreachable, or Refusal, which says why."""
+    try:
+        return _ask_service(settings, question)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise Unreachable(
+            f"no service answers on {settings.control_socket}, and this takes one that runs; "
+            "start it with `service run`"
+        ) from None
+
+
+def _ask_service(settings: Settings, question: Question[V] | Order[V]) -> V:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(os.fspath(settings.control_socket))
+            connection.sendall(write_question(question))
+            with connection.makefile("rb") as lines:
+                return read_verdict(question, lines.readline())
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise
+    except (OSError, ValueError) as error:
         path = settings.control_socket
         raise Unreachable(f"the service did not answer on {path}: {error}") from error
-
-
-def _ask_service(settings: Settings, question: Question[V]) -> V:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_SECONDS)
-        connection.connect(os.fspath(settings.control_socket))
-        connection.sendall(write_question(question))
-        with connection.makefile("rb") as lines:
-            return read_verdict(question, lines.readline())
 
 
 def _ask_file(settings: Settings, question: Question[V]) -> V:

@@ -16,7 +16,8 @@ from service.actors.http import Web, make_app
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.actors.store import in_own_thread, run_store
-from service.messages import Door, Ticket
+from service.desk import Desk
+from service.messages import Ticket
 from service.serving import Limits, serve
 from service.settings import Settings
 from service.storage.database import Database
@@ -64,8 +65,8 @@ async def _serve_http(house: House, web: Web, closing: trio.Event) -> None:
     )
 
 
-async def _answer_operator(house: House, door: Door) -> None:
-    await run_control(house.control, door)
+async def _answer_operator(house: House, desk: Desk) -> None:
+    await run_control(house.control, desk, payload_max_bytes=house.settings.webhook_max_body_bytes)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +74,7 @@ class Trades:
     """What each actor does; whoever wants to see one fail puts another in its place."""
 
     store: Callable[[House, Mailbox], Awaitable[None]] = _keep_store
-    control: Callable[[House, Door], Awaitable[None]] = _answer_operator
+    control: Callable[[House, Desk], Awaitable[None]] = _answer_operator
     http: Callable[[House, Web, trio.Event], Awaitable[None]] = _serve_http
     runner: Callable[[Runner], Awaitable[None]] = Runner.work
     cron: Callable[[Cron, trio.TaskStatus[None]], Awaitable[None]] = Cron.keep_time

@@ -6,22 +6,29 @@ from typing import Final, TypeVar, cast
 
 from cattrs import Converter
 
-from service.core.run import Run
+from service.core.run import Run, Status
 from service.core.ticking import TickRecord
 from service.core.wire import Json, decode, encode
 from service.messages import (
+    Cancelled,
+    CancelRun,
     CronDefinition,
+    FindRuns,
     GetRun,
     LastTick,
     ListCronDefinitions,
     ListRuns,
+    ListTasks,
+    Order,
     Question,
     ReadLastTicks,
+    ReadStatus,
     ReadTicks,
+    RetryRun,
+    TriggerRun,
 )
 
 __all__ = [
-    "LINE_MAX_BYTES",
     "Refusal",
     "read_question",
     "read_verdict",
@@ -30,19 +37,22 @@ __all__ = [
     "write_verdict",
 ]
 
-LINE_MAX_BYTES: Final = 64 * 1024
-"""The longest question; a verdict may be longer."""
-
 V = TypeVar("V")
 
-_VERDICTS: Final[Mapping[type[Question[object]], object]] = {
+_VERDICTS: Final[Mapping[type[Question[object] | Order[object]], object]] = {
     ListRuns: tuple[Run, ...],
     GetRun: Run | None,
     ListCronDefinitions: tuple[CronDefinition, ...],
     ReadTicks: tuple[TickRecord, ...],
     ReadLastTicks: dict[str, LastTick],
+    FindRuns: tuple[str, ...],
+    ReadStatus: Status | None,
+    CancelRun: Cancelled | None,
+    ListTasks: tuple[str, ...],
+    TriggerRun: str,
+    RetryRun: str,
 }
-"""The questions that may be asked through the socket, and the shape of their verdicts."""
+"""What may be asked through the socket, and the shape of the verdicts."""
 
 _NAMES: Final = {kind.__name__: kind for kind in _VERDICTS}
 
@@ -55,12 +65,12 @@ class Refusal(Exception):
     """The service refused the question, and said why."""
 
 
-def write_question(question: Question[object]) -> bytes:
+def write_question(question: Question[object] | Order[object]) -> bytes:
     """Return a question as a line."""
     return _line({"ask": type(question).__name__, "with": _CONVERTER.unstructure(question)})
 
 
-def read_question(line: bytes) -> Question[object]:
+def read_question(line: bytes) -> Question[object] | Order[object]:
     """Return the question of a line. Raises ValueError if it is none, or may not be asked here."""
     message = decode(line)
     if not isinstance(message, dict) or message.get("ask") not in _NAMES:
@@ -82,14 +92,20 @@ def write_refusal(message: str) -> bytes:
     return _line({"refusal": message})
 
 
-def read_verdict(question: Question[V], line: bytes) -> V:
-    """Return the verdict on `question` from a line. Raises Refusal if it is one."""
-    message = decode(line)
-    if not isinstance(message, dict) or "verdict" not in message:
-        reason = message.get("refusal") if isinstance(message, dict) else None
-        raise Refusal(str(reason or "the service gave no verdict"))
-    shape = cast("type[V]", _VERDICTS[type(question)])
-    return _CONVERTER.structure(message["verdict"], shape)
+def read_verdict(question: Question[V] | Order[V], line: bytes) -> V:
+    """Return the verdict on `question` from a line.
+
+    Raises Refusal if it is one, ValueError if it is neither.
+    """
+    if not line:
+        raise ValueError("it hung up")
+    match decode(line):
+        case {"verdict": verdict}:
+            return _CONVERTER.structure(verdict, cast("type[V]", _VERDICTS[type(question)]))
+        case {"refusal": str(reason)}:
+            raise Refusal(reason)
+        case _:
+            raise ValueError("what it said is no verdict")
 
 
 def _line(message: dict[str, Json]) -> bytes:

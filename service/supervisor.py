@@ -37,6 +37,7 @@ from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.core.cronjob import CronJob
 from service.core.run import Failure
+from service.desk import Desk
 from service.house import House, Mailbox, Trades
 from service.messages import Door, Recover, open_mailbox
 from service.observability.logs import get_logger
@@ -117,7 +118,7 @@ async def _live(house: House, trades: Trades, means: _Means) -> None:
     await _recover(door)
     async with trio.open_nursery() as everything:
         everything.start_soon(_obey_signals, house, stopping, everything.cancel_scope)
-        everything.start_soon(trades.control, house, door.clone())
+        everything.start_soon(trades.control, house, _desk(house, door, pool))
         async with trio.open_nursery() as front:
             async with trio.open_nursery() as runners:
                 async with trio.open_nursery() as planners:
@@ -210,6 +211,12 @@ def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
         )
         for _ in range(count)
     ]
+
+
+def _desk(house: House, door: Door, pool: Pool) -> Desk:
+    return Desk(
+        door=door.clone(), workload=house.workload, cancel_attempt=pool.cancel, now=house.now
+    )
 
 
 def _cron(house: House, door: Door, pool: Pool, pulse: Pulse) -> Cron:

@@ -74,12 +74,13 @@ class Service:
     def post(self, body: Json, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return self.client.post("/webhook", json=body, headers=headers)
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a `service` command beside the service, as an operator would."""
         return subprocess.run(
             [sys.executable, "-m", "service", *words],
             cwd=self.home,
             env=self.environ,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from service.core.errors import ConfigError, StoreUnavailable
-from service.messages import Door
-from service.protocol import LINE_MAX_BYTES, read_question, write_refusal, write_verdict
+from service.desk import Desk
+from service.protocol import Refusal, read_question, write_refusal, write_verdict
 
 __all__ = ["open_control_socket", "run_control"]
 
 IDLE_SECONDS: Final = 60.0
 CONNECTIONS_MAX: Final = 32
+ENVELOPE_BYTES: Final = 64 * 1024
+"""Room for a question; an order to run a task also holds a payload, as large as a webhook's."""
 
 
 @contextmanager
@@ -58,47 +61,56 @@ def _remove_unless_alive(path: Path) -> None:
             raise OSError(errno.EADDRINUSE, "another service answers there")
 
 
-async def run_control(listener: socket.socket, door: Door) -> None:
+async def run_control(listener: socket.socket, desk: Desk, *, payload_max_bytes: int) -> None:
     """Answer questions until cancelled; connections still open are then cut."""
     connections = trio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream, connections:
-            await _converse(stream, door)
+            await _converse(_Asker(stream, payload_max_bytes + ENVELOPE_BYTES), desk)
 
-    with door:
+    with desk.door:
         await trio.serve_listeners(
             serve, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
         )
 
 
-async def _converse(stream: trio.SocketStream, door: Door) -> None:
-    buffer = bytearray()
+async def _converse(asker: "_Asker", desk: Desk) -> None:
     try:
-        while line := await _next_line(stream, buffer):
-            await stream.send_all(await _reply(line, door))
+        while line := await asker.next_line():
+            await asker.stream.send_all(await _reply(line, desk))
     except trio.BrokenResourceError:
         pass  # the asker has gone
 
 
-async def _next_line(stream: trio.SocketStream, buffer: bytearray) -> bytes | None:
-    """Return the next line, or None at the end, on a line too long, or when none comes."""
-    with trio.move_on_after(IDLE_SECONDS):
-        while len(buffer) <= LINE_MAX_BYTES:
-            end = buffer.find(b"\n")
-            if end >= 0:
-                line = bytes(buffer[: end + 1])
-                del buffer[: end + 1]
-                return line
-            more = await stream.receive_some()
-            if not more:
-                return None
-            buffer += more
-    return None
+@attrs.define
+class _Asker:
+    """The other end of a connection."""
+
+    stream: trio.SocketStream
+    line_max_bytes: int
+    _buffer: bytearray = attrs.field(factory=bytearray)
+
+    async def next_line(self) -> bytes | None:
+        """Return the next line, or None at the end, on a line too long, or when none comes."""
+        seen = 0
+        with trio.move_on_after(IDLE_SECONDS):
+            while len(self._buffer) <= self.line_max_bytes:
+                end = self._buffer.find(b"\n", seen) + 1
+                if end:
+                    line = bytes(self._buffer[:end])
+                    del self._buffer[:end]
+                    return line
+                seen = len(self._buffer)
+                more = await self.stream.receive_some()
+                if not more:
+                    return None
+                self._buffer += more
+        return None
 
 
-async def _reply(line: bytes, door: Door) -> bytes:
+async def _reply(line: bytes, desk: Desk) -> bytes:
     try:
-        return write_verdict(await door.ask(read_question(line)))
-    except (ValueError, StoreUnavailable) as error:
+        return write_verdict(await desk.serve(read_question(line)))
+    except (ValueError, Refusal, StoreUnavailable) as error:
         return write_refusal(str(error))

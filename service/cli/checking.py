@@ -1,8 +1,9 @@
 """`service check`: what the service would do, and whether it could."""
 
+import os
 import sys
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -19,19 +20,23 @@ from service.messages import CronMeaning, ListCronDefinitions
 from service.settings import Effective, Settings, effective, read_settings
 from service.tasks.loading import Workload, load
 
-__all__ = ["check_configuration"]
+__all__ = ["check"]
 
 NEXT_TICKS: Final = 3
 
 
-def check_configuration(environ: Mapping[str, str], now: datetime) -> None:
-    """Print settings, tasks and cron jobs. Raises ConfigError for what would refuse the start."""
-    settings = read_settings(environ)
+@click.command()
+def check() -> None:
+    """Show the settings in force, the tasks, and the cron jobs with their next ticks.
+
+    Exits with 78 and a line for each fault if the service would refuse to start.
+    """
+    settings = read_settings(os.environ)
     sys.path.insert(0, str(Path.cwd()))  # as the service does
     workload = load(settings.jobs_module, settings.cron_timezone)
-    print_table(_settings_table(effective(settings, environ)))
+    print_table(_settings_table(effective(settings, os.environ)))
     print_table(_tasks_table(workload))
-    print_table(_cron_table(workload, settings.cron_timezone, now))
+    print_table(_cron_table(workload, settings.cron_timezone, datetime.now(UTC)))
     _print_changes(settings, workload)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from functools import partial
+from typing import Final
 
 import click
 from rich import box
@@ -10,9 +12,12 @@ from rich.table import Table
 
 from service.core.wire import Json
 
-__all__ = ["pretty", "print_json", "print_table"]
+__all__ = ["as_json_option", "pretty", "print_json", "print_table"]
 
-_WIDE = 10_000
+as_json_option = partial(click.option, "--json", "as_json", is_flag=True)
+"""The option that every command has which prints facts; give it a `help`."""
+
+_WIDE: Final = 10_000
 """Into a pipe or a file nothing is folded, so that grep finds whole values."""
 
 

@@ -1,5 +1,6 @@
 """`service cron`, `next` and `verify`: when jobs tick, how it ended, and the proof."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,8 @@ from typing import Final
 import click
 from rich.table import Table
 
-from service.cli.console import print_json, print_table
+from service.cli.console import as_json_option, print_json, print_table
+from service.cli.times import instant, span
 from service.client import Unreachable, ask
 from service.core.audit import Difference, audit
 from service.core.cronjob import CronJob
@@ -24,17 +26,20 @@ from service.messages import (
     ReadLastTicks,
     ReadTicks,
 )
-from service.settings import Settings
+from service.settings import Settings, read_settings
 from service.tasks.loading import load
 
-__all__ = ["changes", "list_cron_jobs", "print_next", "upcoming", "verify"]
+__all__ = ["changes", "cron", "next_ticks", "upcoming", "verify"]
 
 NEXT_TICKS: Final = 5
 PAGE: Final = 5_000
 
 
-def list_cron_jobs(settings: Settings, now: datetime, *, as_json: bool) -> None:
-    """Print each cron job with its last tick and the next ones, in its zone and in UTC."""
+@click.command()
+@as_json_option(help="Print a JSON array.")
+def cron(*, as_json: bool) -> None:
+    """List the cron jobs: how the last tick ended, and the next ones."""
+    settings, now = read_settings(os.environ), datetime.now(UTC)
     sys.path.insert(0, str(Path.cwd()))  # as the service does
     workload = load(settings.jobs_module, settings.cron_timezone)
     try:
@@ -65,14 +70,21 @@ def list_cron_jobs(settings: Settings, now: datetime, *, as_json: bool) -> None:
     print_table(table)
 
 
-def print_next(
-    expression: str, timezone: str, start: datetime, count: int, *, as_json: bool
+@click.command("next")
+@click.argument("expression")
+@click.option("--tz", default="UTC", show_default=True, help="IANA zone of the expression.")
+@click.option("--from", "start", type=instant, help="RFC 3339; in the zone if it names none.")
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@as_json_option(help="Print a JSON array of instants in UTC.")
+def next_ticks(
+    expression: str, *, tz: str, start: datetime | None, count: int, as_json: bool
 ) -> None:
-    """Print the next ticks of an expression after `start`, which is in its zone if it is naive.
-
-    Raises ValueError for an expression or a zone that is not accepted.
-    """
-    schedule = compile_schedule(expression, timezone)
+    """Show when a cron EXPRESSION ticks next."""
+    try:
+        schedule = compile_schedule(expression, tz)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    start = start or datetime.now(UTC)
     after = start if start.tzinfo else start.replace(tzinfo=schedule.zone)
     ahead = list(islice(upcoming(schedule, after.astimezone(UTC)), count))
     if as_json:
@@ -84,8 +96,17 @@ def print_next(
     print_table(table)
 
 
-def verify(settings: Settings, since: datetime, now: datetime) -> bool:
-    """Compare the ticks that should have been recorded with the records; True if they agree."""
+@click.command()
+@click.option("--since", type=span, default="30d", show_default=True, help="How far to look back.")
+def verify(*, since: timedelta) -> None:
+    """Prove that every tick has exactly one record; exits with 1 if one has not."""
+    now = datetime.now(UTC)
+    if not _agree(read_settings(os.environ), now - since, now):
+        sys.exit(1)
+
+
+def _agree(settings: Settings, since: datetime, now: datetime) -> bool:
+    """Compare the ticks that should have been recorded with the records."""
     kept_since = now - timedelta(days=settings.run_retention_days)
     faults = 0
     definitions = ask(settings, ListCronDefinitions())

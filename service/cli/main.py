@@ -1,21 +1,18 @@
-"""The commands, their options, and what becomes of their errors.
+"""The commands, and what becomes of their errors.
 
-What a command needs is imported when it is called: `service runs` starts quickly, and `service run`
-obeys SIGTERM before the slow imports begin.
+A command is imported when it is called: `service runs` starts quickly, and `service run` obeys
+SIGTERM before the slow imports begin.
 """
 
 import os
 import signal
 import sys
-from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Final
 
 import click
 
-from service.cli.times import instant, span
 from service.core.errors import ConfigError, StoreRefused
-from service.core.run import Status, Trigger
-from service.settings import Settings, read_settings
 
 __all__ = ["EX_CONFIG", "EX_STORE", "EX_UNAVAILABLE", "main"]
 
@@ -28,16 +25,37 @@ EX_STORE: Final = 74
 EX_CONFIG: Final = 78
 """Settings, tasks or schedules are wrong."""
 
+_COMMANDS: Final = {
+    "cancel": "service.cli.running:cancel",
+    "check": "service.cli.checking:check",
+    "cron": "service.cli.cron:cron",
+    "next": "service.cli.cron:next_ticks",
+    "retry": "service.cli.running:retry",
+    "runs": "service.cli.reading:runs",
+    "show": "service.cli.reading:show",
+    "trigger": "service.cli.running:trigger",
+    "verify": "service.cli.cron:verify",
+}
+"""Where each command stands, but for `run`, which stands here."""
 
-def _words(choices: type[Status | Trigger]) -> list[str]:
-    return [choice.value for choice in choices]  # click would take the names
 
+class _Commands(click.Group):
+    """Imports the command that is called, and ends a known error with an exit code."""
 
-class _Explained(click.Group):
-    """A group whose commands end a known error with its message and an exit code of sysexits.h."""
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: object = getattr(import_module(module), name)
+        return command if isinstance(command, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> object:
+        """Call the command; the codes are those of sysexits.h."""
         from service.client import Unreachable
+        from service.protocol import Refusal
 
         try:
             return super().invoke(ctx)
@@ -47,16 +65,23 @@ class _Explained(click.Group):
         except Unreachable as error:
             _complain(error)
             ctx.exit(EX_UNAVAILABLE)
+        except Refusal as error:
+            _complain(error)
+            ctx.exit(1)
         except StoreRefused as error:
             _complain(error)
             sys.stdout.flush()
-            os._exit(EX_STORE)  # the file stays as it was: see service.storage.database
+            os._exit(EX_STORE)  # the file stays as it was: see service.storage.opening
 
 
-@click.group(cls=_Explained, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cron-webhook-service", prog_name="service")
 def main() -> None:
-    """Run tasks on a cron schedule or when a webhook asks, and remember every run."""
+    """Run tasks on a cron schedule or when a webhook asks, and remember every run.
+
+    Exit codes: 0 done, 1 not so, 2 wrong usage, 69 nothing to ask, 70 crashed, 74 database
+    refused, 78 wrong configuration.
+    """
 
 
 @main.command()
@@ -70,99 +95,6 @@ def run() -> None:
     from service.cli.serving import run_service
 
     sys.exit(run_service(os.environ))
-
-
-@main.command()
-def check() -> None:
-    """Show the settings in force, the tasks, and the cron jobs with their next ticks.
-
-    Exits with 78 and a line for each fault if the service would refuse to start.
-    """
-    from service.cli.checking import check_configuration
-
-    check_configuration(os.environ, datetime.now(UTC))
-
-
-@main.command()
-@click.option("--job-id", help="Only runs of this task.")
-@click.option("--status", type=click.Choice(_words(Status)), help="Only runs that stand so.")
-@click.option("--trigger", type=click.Choice(_words(Trigger)), help="Only runs asked for so.")
-@click.option("--since", type=span, help="Only runs created since, such as 90s, 2h or 7d ago.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def runs(  # noqa: PLR0913 - one parameter an option
-    *,
-    job_id: str | None,
-    status: str | None,
-    trigger: str | None,
-    since: timedelta | None,
-    limit: int,
-    as_json: bool,
-) -> None:
-    """List runs, newest first."""
-    from service.cli.reading import list_runs
-    from service.messages import RunFilter
-
-    wanted = RunFilter(
-        job_id=job_id,
-        status=None if status is None else Status(status),
-        trigger=None if trigger is None else Trigger(trigger),
-        since=None if since is None else datetime.now(UTC) - since,
-        limit=limit,
-    )
-    list_runs(_settings(), wanted, as_json=as_json)
-
-
-@main.command()
-@click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def show(run_id: str, *, as_json: bool) -> None:
-    """Show one run."""
-    from service.cli.reading import show_run
-
-    show_run(_settings(), run_id, as_json=as_json)
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def cron(*, as_json: bool) -> None:
-    """List the cron jobs: how the last tick ended, and the next ones."""
-    from service.cli.cron import list_cron_jobs
-
-    list_cron_jobs(_settings(), datetime.now(UTC), as_json=as_json)
-
-
-@main.command("next")
-@click.argument("expression")
-@click.option("--tz", default="UTC", show_default=True, help="IANA zone of the expression.")
-@click.option("--from", "start", type=instant, help="RFC 3339; in the zone if it names none.")
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of instants in UTC.")
-def next_ticks(
-    expression: str, *, tz: str, start: datetime | None, count: int, as_json: bool
-) -> None:
-    """Show when a cron EXPRESSION ticks next."""
-    from service.cli.cron import print_next
-
-    try:
-        print_next(expression, tz, start or datetime.now(UTC), count, as_json=as_json)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
-
-
-@main.command()
-@click.option("--since", type=span, default="30d", show_default=True, help="How far to look back.")
-def verify(*, since: timedelta) -> None:
-    """Prove that every tick has exactly one record; exits with 1 if one has not."""
-    from service.cli.cron import verify as agree
-
-    now = datetime.now(UTC)
-    if not agree(_settings(), now - since, now):
-        sys.exit(1)
-
-
-def _settings() -> Settings:
-    return read_settings(os.environ)
 
 
 def _complain(error: Exception) -> None:

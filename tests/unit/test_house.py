@@ -18,6 +18,7 @@ FLOORS: Final = (
     ("service.house",),
     ("service.actors",),
     ("service.serving", "service.pool", "service.pulse", "service.yard", "service.client"),
+    ("service.desk",),
     ("service.protocol",),
     ("service.config",),
     ("service.tasks",),

@@ -1,0 +1,138 @@
+"""The operator's desk: what the running service does for a command, beyond asking its store."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar, cast
+
+import attrs
+import trio
+
+from service.core.ids import run_id
+from service.core.run import Run, Status, Trigger
+from service.core.wire import decode
+from service.messages import (
+    Cancelled,
+    CancelRun,
+    Door,
+    Enqueue,
+    GetRun,
+    ListTasks,
+    Order,
+    Question,
+    RetryRun,
+    TriggerRun,
+)
+from service.observability.logs import get_logger
+from service.observability.metrics import run_ended
+from service.observability.traces import current_context, enqueue_span
+from service.protocol import Refusal
+from service.tasks.loading import Workload
+from service.tasks.payloads import PayloadError, structure
+from service.tasks.task import Task
+
+__all__ = ["Desk"]
+
+V = TypeVar("V")
+
+log = get_logger("service.operator")
+
+
+@attrs.frozen(kw_only=True)
+class Desk:
+    """Carries out orders, and asks the store the questions."""
+
+    door: Door
+    workload: Workload
+    cancel_attempt: Callable[[str], None]
+    """Ends the work on a run that the store has been told is cancelled."""
+    now: Callable[[], datetime]
+
+    async def serve(self, asked: Question[V] | Order[V]) -> V:
+        """Return the verdict.
+
+        Raises Refusal, which says why; StoreUnavailable. Cancelled means as much as it does at
+        the door: what was not taken up never happened.
+        """
+        return cast("V", await self._verdict(asked))
+
+    async def _verdict(self, asked: Question[object] | Order[object]) -> object:
+        match asked:
+            case CancelRun():
+                return await self._cancel(asked)
+            case TriggerRun():
+                return await self._trigger(asked)
+            case RetryRun():
+                return await self._retry(asked)
+            case Question():
+                return await self.door.ask(asked)
+            case _:
+                await trio.lowlevel.checkpoint()
+                return self._at_once(asked)
+
+    def _at_once(self, order: Order[object]) -> object:
+        match order:
+            case ListTasks():
+                return tuple(sorted(self.workload.tasks))
+            case _:
+                raise Refusal(f"nobody carries out {type(order).__name__}")
+
+    async def _cancel(self, question: CancelRun) -> Cancelled | None:
+        found = await self.door.ask(question)
+        if found is None:
+            return None
+        self.cancel_attempt(question.run_id)  # also of one that was cancelled by a lost verdict
+        if found.was in {Status.QUEUED, Status.RUNNING}:
+            log.info("run cancelled", job_id=found.job_id, run_id=question.run_id, was=found.was)
+            run_ended(found.job_id, found.trigger, Status.CANCELLED)
+        return found
+
+    async def _trigger(self, order: TriggerRun) -> str:
+        new_id = await self._enqueue(order.job_id, order.payload)
+        log.info("run triggered", job_id=order.job_id, run_id=new_id)
+        return new_id
+
+    async def _retry(self, order: RetryRun) -> str:
+        run = await self.door.ask(GetRun(order.run_id))
+        if run is None:
+            raise Refusal(f"there is no run {order.run_id!r}; `service runs` lists those there are")
+        _demand_ended(run)
+        new_id = await self._enqueue(run.job_id, run.payload)
+        log.info("run triggered", job_id=run.job_id, run_id=new_id, retry_of=run.id)
+        return new_id
+
+    async def _enqueue(self, job_id: str, payload: str) -> str:
+        task = self._task(job_id, payload)
+        new_id = run_id(self.now(), secrets.token_bytes(10))
+        with enqueue_span(task.id, new_id, Trigger.MANUAL):
+            accepted = await self.door.ask(
+                Enqueue(
+                    run_id=new_id,
+                    job_id=task.id,
+                    trigger=Trigger.MANUAL,
+                    payload=payload,
+                    max_attempts=task.retries + 1,
+                    trace_context=current_context(),
+                )
+            )
+        return accepted.run_id
+
+    def _task(self, job_id: str, payload: str) -> Task:
+        task = self.workload.tasks.get(job_id)
+        if task is None:
+            known = ", ".join(sorted(self.workload.tasks))
+            raise Refusal(f"there is no task {job_id!r}, only {known}")
+        try:
+            structure(task, decode(payload))
+        except PayloadError as error:
+            raise Refusal(str(error)) from None
+        return task
+
+
+def _demand_ended(run: Run) -> None:
+    if run.status is Status.QUEUED:
+        raise Refusal(f"run {run.id} has not ended: it is queued, and will run by itself")
+    if run.status is Status.RUNNING:
+        raise Refusal(
+            f"run {run.id} has not ended: it is running; `service cancel` ends it, then retry"
+        )

@@ -1,0 +1,65 @@
+"""What an operator asks for: questions to the store, and orders that the service carries out."""
+
+from typing import Generic, TypeVar
+
+import attrs
+
+from service.core.run import Status, Trigger
+from service.messages.door import Question
+
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Order(Generic[V_co]):
+    """Something that takes more than the store: the running service does it, and answers a `V`."""
+
+
+@attrs.frozen
+class FindRuns(Question[tuple[str, ...]]):
+    """Read the ids that begin with `prefix`, at most `limit` of them."""
+
+    prefix: str
+    limit: int
+
+
+@attrs.frozen
+class ReadStatus(Question["Status | None"]):
+    """Read where a run stands, without all that belongs to it."""
+
+    run_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Cancelled:
+    """A run that was to be cancelled: how it stood before, and so whether it was."""
+
+    job_id: str
+    trigger: Trigger
+    was: Status
+
+
+@attrs.frozen
+class CancelRun(Question["Cancelled | None"]):
+    """End a run that has not ended. None if there is none of that id."""
+
+    run_id: str
+
+
+@attrs.frozen
+class ListTasks(Order[tuple[str, ...]]):
+    """Name the tasks that are registered."""
+
+
+@attrs.frozen
+class TriggerRun(Order[str]):
+    """Put a run of a task in the queue, with a payload in JSON; the verdict is the run's id."""
+
+    job_id: str
+    payload: str
+
+
+@attrs.frozen
+class RetryRun(Order[str]):
+    """Put a new run with the job and the payload of one that has ended in the queue."""
+
+    run_id: str
