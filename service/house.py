@@ -12,6 +12,7 @@ import trio
 
 from service.actors.control import run_control
 from service.actors.cron import Cron
+from service.actors.gauge import Gauge
 from service.actors.http import Web, make_app
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
@@ -79,3 +80,4 @@ class Trades:
     runner: Callable[[Runner], Awaitable[None]] = Runner.work
     cron: Callable[[Cron, trio.TaskStatus[None]], Awaitable[None]] = Cron.keep_time
     janitor: Callable[[Janitor], Awaitable[None]] = Janitor.clean
+    gauge: Callable[[Gauge], Awaitable[None]] = Gauge.measure

@@ -32,6 +32,7 @@ import outcome
 import trio
 
 from service.actors.cron import Cron, Plan
+from service.actors.gauge import Gauge
 from service.actors.http import Web
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
@@ -42,7 +43,7 @@ from service.house import House, Mailbox, Trades
 from service.messages import Door, Recover, open_mailbox
 from service.observability.logs import get_logger
 from service.observability.loop import LoopWatch, watched_loop
-from service.observability.metrics import run_crashed, run_ended
+from service.observability.metrics import is_metered, run_crashed, run_ended
 from service.observability.sentry import capture_failure
 from service.pool import Pool
 from service.pulse import Pulse
@@ -126,6 +127,9 @@ async def _live(house: House, trades: Trades, means: _Means) -> None:
                         runners.start_soon(trades.runner, runner, name=f"runner {number}")
                     await planners.start(trades.cron, _cron(house, door, pool, pulse))
                     planners.start_soon(trades.janitor, _janitor(house, door))
+                    if is_metered():
+                        gauge = Gauge(door=door.clone(), now=house.now)
+                        planners.start_soon(trades.gauge, gauge)
                     web = _web(house, means, pulse, stopping)
                     front.start_soon(_serve_http, house, trades, web, closing)
                     log.info("service started", **_facts(house))

@@ -31,6 +31,7 @@ from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.run import Run
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
+from service.observability.metrics import group_committed
 from service.storage import queries
 from service.storage.database import Database
 
@@ -186,6 +187,8 @@ class _Counter:
             served = await self._hop(
                 partial(_serve_group, self._database, questions, len(self._claiming), now)
             )
+            if served.wrote:
+                group_committed(len(questions), trio.current_time() - self._taken_at)
         except StoreUnavailable as error:
             self._lose(error)
             return

@@ -23,7 +23,6 @@ import trio
 from structlog.contextvars import get_contextvars
 
 from service.observability.logs import get_logger
-from service.observability.metrics import loop_lagged
 
 __all__ = ["HELD_SECONDS", "Holding", "LoopWatch", "watched_loop"]
 
@@ -77,7 +76,6 @@ class LoopWatch(trio.abc.Instrument):
 
     def _let_go(self, task: trio.lowlevel.Task, now: float) -> None:
         seconds = now - self._since
-        loop_lagged(seconds)
         self.last = Holding(task.name, _names(task), seconds, now)
         log.warning(
             "a task held the event loop",
