@@ -85,6 +85,16 @@ def let_go(home: Path) -> None:
     until(lambda: len(finished(home)) >= IN_FLIGHT, "the tasks have finished")
 
 
+def wait_for_refused_results(service: Service) -> None:
+    """Wait until the store has refused each result several times."""
+
+    def refused() -> bool:
+        again = [line["retry_num"] for line in service.logged("stamina.retry_scheduled")]
+        return again.count(3) == IN_FLIGHT
+
+    until(refused, "the runners have told the store in vain")
+
+
 def test_full_disk_refuses_keeps_and_recovers(home: Path, disk: Path) -> None:
     """While it is full nothing is accepted and nothing is lost; with room all goes on."""
     with serving(home, JOBS) as service:
@@ -98,6 +108,7 @@ def test_full_disk_refuses_keeps_and_recovers(home: Path, disk: Path) -> None:
         assert "full" in health.json()["message"]
         assert service.client.get("/_health?live").status_code == 200
         let_go(home)
+        wait_for_refused_results(service)
         assert {service.run(run_id)["status"] for run_id in runs} == {"running"}
         filler.unlink()
         for run_id in runs:
