@@ -2,7 +2,6 @@
 
 import argparse
 import random
-from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
@@ -28,25 +27,43 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="kills in all")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
-    print(f"SEED={options.seed} ROUNDS={options.rounds}", flush=True)  # noqa: T201 - the report
-    for line in _attacks(options.rounds, options.seed):
-        print(line, flush=True)  # noqa: T201 - the report
-    print("all promises held")  # noqa: T201 - the report
-
-
-def _attacks(rounds: int, seed: int) -> Iterator[str]:
-    for done in range(0, rounds, KILLS_A_STORE):
-        with short_home() as home:
-            number = min(KILLS_A_STORE, rounds - done)
-            yield f"kill -9, {kills.attack(home, kills=number, seed=seed + done)}"
+    _say(f"SEED={options.seed} ROUNDS={options.rounds}")
+    killed = _kill(options.rounds, options.seed)
     with short_home() as home:
-        yield f"backlog, {backlog.attack(home, queued=100_000)}"
+        _say(f"backlog: {backlog.attack(home, queued=100_000)}")
+    failed = _fail_calls()
+    _say(
+        f"every promise held: {sum(one.kills for one in killed)} kills with "
+        f"{sum(one.answered for one in killed)} deliveries answered and "
+        f"{sum(one.executions for one in killed)} executions; "
+        f"{sum(one.injected for one in failed)} failed system calls; SEED={options.seed}"
+    )
+
+
+def _kill(rounds: int, seed: int) -> list[kills.Summary]:
+    done = []
+    for start in range(0, rounds, KILLS_A_STORE):
+        with short_home() as home:
+            number = min(KILLS_A_STORE, rounds - start)
+            done.append(kills.attack(home, kills=number, seed=seed + start))
+        _say(f"kill -9: {done[-1]}")
+    return done
+
+
+def _fail_calls() -> list[syscalls.Summary]:
     if (reason := syscalls.obstacle()) is not None:
-        yield f"system calls: SKIPPED, {reason}"
-        return
+        _say(f"system calls: SKIPPED, {reason}")
+        return []
+    done = []
     for fault in FAULTS:
         with short_home() as home:
-            yield f"system calls, {syscalls.attack(home, fault, count(1))}"
+            done.append(syscalls.attack(home, fault, count(1)))
+        _say(f"system calls: {done[-1]}")
+    return done
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the report
 
 
 main()

@@ -33,7 +33,7 @@ async def retry(ctx: Context) -> int:
         raise ValueError("not yet")
     return ctx.attempt
 
-@task("hang", retries=1, timeout=0.05, retry_base_seconds=0.02)
+@task("hang", retries=1, timeout=0.2, retry_base_seconds=0.02)
 async def hang(ctx: Context) -> None:
     note(ctx)
     await trio.sleep_forever()
