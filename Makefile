@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint lock clean
+.PHONY: run test torture check lint lock clean
 
 ## run: set up and start the service on its embedded default
 run: $(VENV)/.service
@@ -12,6 +12,10 @@ run: $(VENV)/.service
 ## test: set up and check everything
 test: lint
 	$(BIN)/python -m pytest
+
+## torture: attack durability for ROUNDS rounds; SEED repeats an earlier attack
+torture: $(VENV)/.test
+	$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 ## lint: style, async rules and types
 lint: $(VENV)/.test
