@@ -27,6 +27,7 @@ class Ending(StrEnum):
     ERROR = "error"
     RETRY = "retry"
     INTERRUPTED = "interrupted"
+    SUSPENDED = "suspended"
     LOST = "lost"
     """The run was no longer its runner's: it was cancelled, or the store has gone."""
 
@@ -103,5 +104,7 @@ def _log(ended: Ended) -> None:
             log.warning("attempt failed, to be retried", status="queued", due_at=due_at, **facts)
         case Ending.INTERRUPTED:
             log.info("run interrupted, queued again", status="queued", **facts)
+        case Ending.SUSPENDED:
+            log.info("run suspended", status="queued", due_at=ended.due_at, **facts)
         case Ending.LOST:
             log.warning("run was taken from its runner", status="cancelled", **facts)

@@ -106,7 +106,9 @@ def test_a_delivery_is_one_trace_with_its_logs_metrics_and_error(home: Path) -> 
         "attempt": "3",
     }
     assert event["contexts"] == {"trace": {"trace_id": trace_id, "span_id": attempts[-1].span_id}}
-    assert {"job.runs", "job.retries", "job.attempt.duration"} <= set(receiver.metrics)
+    of_runs = {"job.runs", "job.retries", "job.attempt.duration", "job.run.wait"}
+    of_store = {"job.queue.depth", "store.group.size", "store.database.size", "store.wal.size"}
+    assert of_runs | of_store <= set(receiver.metrics)
 
 
 def test_no_secret_is_told_to_anyone(home: Path) -> None:
