@@ -26,10 +26,12 @@ NEXT_TICKS: Final = 3
 
 
 @click.command()
-def check() -> None:
+@click.option("--telemetry", is_flag=True, help="Send a test span, metric and error too.")
+def check(*, telemetry: bool) -> None:
     """Show the settings in force, the tasks, and the cron jobs with their next ticks.
 
-    Exits with 78 and a line for each fault if the service would refuse to start.
+    Exits with 78 and a line for each fault if the service would refuse to start, with 1 if
+    telemetry that is to be sent does not arrive.
     """
     settings = read_settings(os.environ)
     sys.path.insert(0, str(Path.cwd()))  # as the service does
@@ -38,6 +40,19 @@ def check() -> None:
     print_table(_tasks_table(workload))
     print_table(_cron_table(workload, settings.cron_timezone, datetime.now(UTC)))
     _print_changes(settings, workload)
+    if telemetry and not _telemetry_arrives(settings):
+        sys.exit(1)
+
+
+def _telemetry_arrives(settings: Settings) -> bool:
+    from service.observability.probe import probe_telemetry  # noqa: PLC0415 - slow to load
+
+    table = Table("signal", "sent to", "result", title="Telemetry")
+    probes = list(probe_telemetry(settings))
+    for probe in probes:
+        table.add_row(probe.signal, probe.endpoint or "-", probe.fault or "arrived")
+    print_table(table)
+    return all(probe.fault is None for probe in probes if probe.endpoint is not None)
 
 
 def _settings_table(rows: list[Effective]) -> Table:

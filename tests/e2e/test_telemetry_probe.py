@@ -1,9 +1,15 @@
 """What `service check --telemetry` finds out."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from service.observability.probe import Probed, probe_telemetry
 from service.settings import Secret, Settings
+from tests.harness import environ_for
 from tests.receivers import Receiver
 
 
@@ -59,3 +65,30 @@ def test_what_is_off_is_told_to_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
         Probed("metrics", None, "OTLP_METRICS_ENDPOINT is not set"),
         Probed("errors", None, "SENTRY_DSN is not set"),
     ]
+
+
+def checked(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service", "check", "--telemetry"],
+        cwd=home,
+        env=environ_for(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_says_plainly_what_arrived(home: Path) -> None:
+    """A row for each signal: arrived, why not, or why it is not sent; a fault is exit code 1."""
+    with Receiver() as receiver:
+        sent = {"OTEL_SDK_DISABLED": "false", "OTLP_ENDPOINT": receiver.traces_url}
+        good = checked(home, **sent)
+        receiver.status = 401
+        bad = checked(home, SENTRY_DSN=receiver.dsn, **sent)
+    assert good.returncode == 0, good.stderr
+    assert re.search(rf"traces +{receiver.traces_url} +arrived", good.stdout)
+    assert re.search(r"errors +- +SENTRY_DSN is not set", good.stdout)
+    assert bad.returncode == 1
+    assert re.search(rf"traces +{receiver.traces_url} +HTTP 401", bad.stdout)
+    assert re.search(r"errors +http://127\.0\.0\.1:\d+/42 +HTTP 401", bad.stdout)
+    assert "canary" not in bad.stdout + bad.stderr
