@@ -19,7 +19,9 @@ from service.messages import (
     GetRun,
     ListTasks,
     Order,
+    PauseJobs,
     Question,
+    ResumeJobs,
     RetryRun,
     TriggerRun,
 )
@@ -64,6 +66,8 @@ class Desk:
                 return await self._trigger(asked)
             case RetryRun():
                 return await self._retry(asked)
+            case PauseJobs() | ResumeJobs():
+                return await self._switch(asked)
             case Question():
                 return await self.door.ask(asked)
             case _:
@@ -100,6 +104,13 @@ class Desk:
         new_id = await self._enqueue(run.job_id, run.payload)
         log.info("run triggered", job_id=run.job_id, run_id=new_id, retry_of=run.id)
         return new_id
+
+    async def _switch(self, question: PauseJobs | ResumeJobs) -> bool:
+        changed = await self.door.ask(question)
+        if changed:
+            said = "runs wait" if isinstance(question, PauseJobs) else "runs go on"
+            log.warning(said, job_id=question.job_id or "every job")
+        return changed
 
     async def _enqueue(self, job_id: str, payload: str) -> str:
         task = self._task(job_id, payload)

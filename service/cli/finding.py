@@ -1,14 +1,17 @@
-"""From what an operator types to the run that is meant."""
+"""From what an operator types to the run or the task that is meant."""
 
+import sys
+from pathlib import Path
 from typing import Final
 
 import click
 
-from service.client import ask
-from service.messages import FindRuns
+from service.client import Unreachable, ask, ask_service
+from service.messages import FindRuns, ListTasks
 from service.settings import Settings
+from service.tasks.loading import load
 
-__all__ = ["no_run", "whole_id"]
+__all__ = ["known_task", "no_run", "task_ids", "whole_id"]
 
 _NAMED_MAX: Final = 5
 
@@ -25,6 +28,22 @@ def whole_id(settings: Settings, given: str) -> str:
             f"several runs have an id that begins with {given!r}{more}:\n{listed}\ngive more of it"
         )
     return found[0]
+
+
+def known_task(settings: Settings, given: str) -> None:
+    """Raise ClickException, which names those there are, unless a task is called so."""
+    tasks = task_ids(settings)
+    if given not in tasks:
+        raise click.ClickException(f"there is no task {given!r}, only {', '.join(tasks)}")
+
+
+def task_ids(settings: Settings) -> tuple[str, ...]:
+    """Name the tasks of the running service; if there is none, those that it would have."""
+    try:
+        return ask_service(settings, ListTasks())
+    except Unreachable:
+        sys.path.insert(0, str(Path.cwd()))  # as the service does
+        return tuple(sorted(load(settings.jobs_module, settings.cron_timezone).tasks))
 
 
 def no_run(given: str) -> click.ClickException:

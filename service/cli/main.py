@@ -30,6 +30,8 @@ _COMMANDS: Final = {
     "check": "service.cli.checking:check",
     "cron": "service.cli.cron:cron",
     "next": "service.cli.cron:next_ticks",
+    "pause": "service.cli.pausing:pause",
+    "resume": "service.cli.pausing:resume",
     "retry": "service.cli.running:retry",
     "runs": "service.cli.reading:runs",
     "show": "service.cli.reading:show",

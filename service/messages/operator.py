@@ -63,3 +63,22 @@ class RetryRun(Order[str]):
     """Put a new run with the job and the payload of one that has ended in the queue."""
 
     run_id: str
+
+
+@attrs.frozen
+class PauseJobs(Question[bool]):
+    """Let the runs of a job wait, or of every job: None. False if it was so before."""
+
+    job_id: str | None
+
+
+@attrs.frozen
+class ResumeJobs(Question[bool]):
+    """Let the runs of a job go on, or of every job: None. False if none was paused."""
+
+    job_id: str | None
+
+
+@attrs.frozen
+class ListPausedJobs(Question[tuple[str | None, ...]]):
+    """Name the jobs that are paused; None stands for every job."""

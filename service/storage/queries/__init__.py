@@ -1,6 +1,7 @@
 """One function for each question: the SQL that answers it."""
 
 from service.storage.queries import (
+    claiming,
     cron,
     history,
     measuring,
@@ -10,11 +11,12 @@ from service.storage.queries import (
     runs,
 )
 from service.storage.queries.answering import answer
-from service.storage.queries.runs import claim, next_due
+from service.storage.queries.claiming import claim, next_due
 
 __all__ = [
     "answer",
     "claim",
+    "claiming",
     "cron",
     "history",
     "measuring",

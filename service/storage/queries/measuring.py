@@ -7,7 +7,7 @@ from typing import Final
 
 from service.messages import Measure, Measured
 from service.storage.queries.answering import answer
-from service.storage.queries.runs import next_due
+from service.storage.queries.claiming import next_due
 
 QUEUED_MAX: Final = 100_000
 """Where the count of a backlog ends: counting it takes the store's time."""

@@ -1,4 +1,4 @@
-"""The life of a run: enqueued, claimed, ended, put back, taken in again after a crash.
+"""The life of a run: enqueued, ended, put back, taken in again after a crash.
 
 Every change of state names the state it leaves (``WHERE status = ...``) and a runner's changes
 name its claim, so a question that comes too late changes nothing and says so.
@@ -8,12 +8,12 @@ import sqlite3
 from datetime import datetime
 
 from service.core.results import Result
-from service.core.run import CRASHES_MAX, Run, Status
+from service.core.run import CRASHES_MAX, Status
 from service.core.wire import encode
 from service.messages import Accepted, Enqueue, Finish, Probe, Recover, Recovered, Release, Retry
 from service.storage.queries.answering import answer
 from service.storage.queries.reading import run_at
-from service.storage.queries.rows import instant, micros
+from service.storage.queries.rows import micros
 
 
 @answer.register
@@ -50,30 +50,6 @@ def _(question: Enqueue, db: sqlite3.Connection, now: datetime) -> Accepted:
     )
     db.execute("INSERT INTO payloads VALUES (?, ?)", (inserted.lastrowid, question.payload))
     return Accepted(run_id=question.run_id, job_id=question.job_id, replayed=False)
-
-
-def claim(db: sqlite3.Connection, now: datetime, limit: int) -> list[Run]:
-    """Take up to `limit` due runs, those due longest first."""
-    taken = db.execute(
-        """
-        UPDATE runs
-        SET status = 'running', attempt = attempt + 1, claim = claim + 1, started_at = ?1
-        WHERE seq IN (
-            SELECT seq FROM runs WHERE status = 'queued' AND due_at <= ?1
-            ORDER BY due_at, seq LIMIT ?2
-        )
-        RETURNING seq, due_at
-        """,
-        (micros(now), limit),
-    ).fetchall()
-    taken.sort(key=lambda row: (row[1], row[0]))
-    return [run_at(db, seq) for seq, _ in taken]
-
-
-def next_due(db: sqlite3.Connection) -> datetime | None:
-    """Tell when the earliest queued run is due."""
-    (due,) = db.execute("SELECT min(due_at) FROM runs WHERE status = 'queued'").fetchone()
-    return None if due is None else instant(due)
 
 
 @answer.register
