@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test torture check lint lock clean
+.PHONY: run test torture check check-deploy image image-test lint lock clean
 
 ## run: set up and start the service on its embedded default
 run: $(VENV)/.service
@@ -23,6 +23,24 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/flake8 service tests
 	$(BIN)/mypy
+
+## check-deploy: what is in deploy/, against the schemas of Kubernetes and what the service emits
+check-deploy: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit/test_deploy*.py
+
+IMAGE := cron-webhook-service
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ENGINE := $(shell command -v docker || command -v podman)
+
+## image: build the container image; BASE=... chooses what it is built on
+image:
+	$(or $(ENGINE),$(error needs docker or podman)) build --file deploy/Containerfile --tag $(IMAGE):$(VERSION) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git rev-parse HEAD) .
+
+## image-test: start the image as Kubernetes would, and look
+image-test: image
+	$(PYTHON) -m tests.image $(IMAGE):$(VERSION)
 
 ## lock: resolve the dependencies again, for every supported Python
 lock: $(VENV)/.test
