@@ -181,7 +181,7 @@ def test_a_line_may_be_put_from_within_put(pipe: tuple[int, int]) -> None:
     assert sink.close(10)
     os.close(pipe[1])
     reader.join()
-    lines = got.splitlines()
+    lines = bytes(got).splitlines()
     assert lines.count(b"said") == 1
     assert set(lines) == {b"said", b"finalized"}
 
