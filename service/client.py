@@ -2,16 +2,18 @@
 
 import os
 import socket
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from service.messages import Order, Question
-from service.protocol import read_verdict, write_question
+from service.protocol import Progress, read_progress, read_verdict, write_question
 from service.settings import RunStore, Settings
 from service.storage.database import Database
 from service.storage.queries import answer
 
-__all__ = ["Unreachable", "ask", "ask_service"]
+__all__ = ["NoService", "Unreachable", "ask", "ask_service", "open_file"]
 
 ANSWER_SECONDS: Final = 30.0
 
@@ -22,6 +24,10 @@ class Unreachable(Exception):
     """Neither the service nor its file could be asked; the message says what to do."""
 
 
+class NoService(Unreachable):
+    """No service runs."""
+
+
 def ask(settings: Settings, question: Question[V]) -> V:
     """Ask the running service; if there is none, open its database.
 
@@ -29,47 +35,51 @@ def ask(settings: Settings, question: Question[V]) -> V:
     in use.
     """
     try:
-        return _ask_service(settings, question)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return _ask_file(settings, question)
+        return ask_service(settings, question)
+    except NoService:
+        with closing(open_file(settings)) as database, database.transaction() as db:
+            return answer(question, db, datetime.now(UTC))  # type: ignore[return-value] # its V
 
 
-def ask_service(settings: Settings, question: Question[V] | Order[V]) -> V:
-    """Ask the running service and nobody else. Raises Unreachable, or Refusal, which says why."""
-    try:
-        return _ask_service(settings, question)
-    except (FileNotFoundError, ConnectionRefusedError):
-        raise Unreachable(
-            f"no service answers on {settings.control_socket}, and this takes one that runs; "
-            "start it with `service run`"
-        ) from None
+def ask_service(
+    settings: Settings,
+    question: Question[V] | Order[V],
+    hear: Callable[[Progress], None] | None = None,
+) -> V:
+    """Ask the running service and nobody else; with `hear`, it may take as long as it takes.
 
-
-def _ask_service(settings: Settings, question: Question[V] | Order[V]) -> V:
+    Raises NoService, Unreachable, or Refusal, which says why.
+    """
+    path = settings.control_socket
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.connect(os.fspath(settings.control_socket))
+            connection.settimeout(ANSWER_SECONDS if hear is None else None)
+            connection.connect(os.fspath(path))
             connection.sendall(write_question(question))
             with connection.makefile("rb") as lines:
-                return read_verdict(question, lines.readline())
+                line = lines.readline()
+                while hear is not None and (progress := read_progress(line)) is not None:
+                    hear(progress)
+                    line = lines.readline()
+                return read_verdict(question, line)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise
+        raise NoService(
+            f"no service answers on {path}, and this takes one that runs; "
+            "start it with `service run`"
+        ) from None
     except (OSError, ValueError) as error:
-        path = settings.control_socket
         raise Unreachable(f"the service did not answer on {path}: {error}") from error
 
 
-def _ask_file(settings: Settings, question: Question[V]) -> V:
+def open_file(settings: Settings) -> Database:
+    """Open the database of a service that does not run, to be closed.
+
+    Raises Unreachable, or StoreRefused when the file cannot be ours or is in use.
+    """
     path = settings.run_store_sqlite_path
     if settings.run_store is RunStore.MEMORY or not path.exists():
         raise Unreachable(
             f"no service answers on {settings.control_socket}, and there is no store at {path}; "
             "start one with `service run`"
         )
-    database = Database.open(path)
-    try:
-        with database.transaction() as db:
-            return answer(question, db, datetime.now(UTC))  # type: ignore[return-value] # its V
-    finally:
-        database.close()
+    return Database.open(path)

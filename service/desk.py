@@ -1,19 +1,24 @@
 """The operator's desk: what the running service does for a command, beyond asking its store."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar, cast
 
 import attrs
 import trio
 
+from service.core.errors import BackupFailed
 from service.core.ids import run_id
 from service.core.run import Run, Status, Trigger
 from service.core.wire import decode
 from service.messages import (
+    BackedUp,
+    BackUp,
     Cancelled,
     CancelRun,
+    Copied,
     Door,
     Enqueue,
     GetRun,
@@ -28,10 +33,11 @@ from service.messages import (
 from service.observability.logs import get_logger
 from service.observability.metrics import run_ended
 from service.observability.traces import current_context, enqueue_span
-from service.protocol import Refusal
+from service.protocol import Progress, Refusal
 from service.tasks.loading import Workload
 from service.tasks.payloads import PayloadError, structure
 from service.tasks.task import Task
+from service.vault import Vault
 
 __all__ = ["Desk"]
 
@@ -46,33 +52,43 @@ class Desk:
 
     door: Door
     workload: Workload
+    vault: Vault
     cancel_attempt: Callable[[str], None]
     """Ends the work on a run that the store has been told is cancelled."""
     now: Callable[[], datetime]
 
-    async def serve(self, asked: Question[V] | Order[V]) -> V:
-        """Return the verdict.
+    async def serve(
+        self, asked: Question[V] | Order[V], tell: Callable[[Progress], Awaitable[None]]
+    ) -> V:
+        """Return the verdict; `tell` hears how far it is, if it takes long.
 
         Raises Refusal, which says why; StoreUnavailable. Cancelled means as much as it does at
         the door: what was not taken up never happened.
         """
-        return cast("V", await self._verdict(asked))
+        return cast("V", await self._verdict(asked, tell))
 
-    async def _verdict(self, asked: Question[object] | Order[object]) -> object:
+    async def _verdict(
+        self,
+        asked: Question[object] | Order[object],
+        tell: Callable[[Progress], Awaitable[None]],
+    ) -> object:
         match asked:
+            case BackUp(path=path):
+                verdict: object = await self._back_up(path, tell)
             case CancelRun():
-                return await self._cancel(asked)
+                verdict = await self._cancel(asked)
             case TriggerRun():
-                return await self._trigger(asked)
+                verdict = await self._trigger(asked)
             case RetryRun():
-                return await self._retry(asked)
+                verdict = await self._retry(asked)
             case PauseJobs() | ResumeJobs():
-                return await self._switch(asked)
+                verdict = await self._switch(asked)
             case Question():
-                return await self.door.ask(asked)
+                verdict = await self.door.ask(asked)
             case _:
                 await trio.lowlevel.checkpoint()
-                return self._at_once(asked)
+                verdict = self._at_once(asked)
+        return verdict
 
     def _at_once(self, order: Order[object]) -> object:
         match order:
@@ -104,6 +120,18 @@ class Desk:
         new_id = await self._enqueue(run.job_id, run.payload)
         log.info("run triggered", job_id=run.job_id, run_id=new_id, retry_of=run.id)
         return new_id
+
+    async def _back_up(self, path: Path, tell: Callable[[Progress], Awaitable[None]]) -> BackedUp:
+        async def say(doing: str, copied: Copied) -> None:
+            await tell(Progress(doing, copied.pages, copied.of_pages))
+
+        try:
+            made = await self.vault.back_up(path, say)
+        except BackupFailed as error:
+            log.warning("no backup was made", file=str(path), reason=str(error))
+            raise Refusal(str(error)) from error
+        log.info("backup made", file=str(path), size_bytes=made.size_bytes)
+        return made
 
     async def _switch(self, question: PauseJobs | ResumeJobs) -> bool:
         changed = await self.door.ask(question)

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Final, TypeVar, cast
 
+import attrs
 from cattrs import Converter
 
 from service.core.run import Run, Status
 from service.core.ticking import TickRecord
 from service.core.wire import Json, decode, encode
 from service.messages import (
+    BackedUp,
+    BackUp,
     Cancelled,
     CancelRun,
     CronDefinition,
@@ -32,9 +36,12 @@ from service.messages import (
 )
 
 __all__ = [
+    "Progress",
     "Refusal",
+    "read_progress",
     "read_question",
     "read_verdict",
+    "write_progress",
     "write_question",
     "write_refusal",
     "write_verdict",
@@ -55,6 +62,7 @@ _VERDICTS: Final[Mapping[type[Question[object] | Order[object]], object]] = {
     PauseJobs: bool,
     ResumeJobs: bool,
     ListPausedJobs: tuple[str | None, ...],
+    BackUp: BackedUp,
     TriggerRun: str,
     RetryRun: str,
 }
@@ -64,7 +72,17 @@ _NAMES: Final = {kind.__name__: kind for kind in _VERDICTS}
 
 _CONVERTER: Final = Converter()
 _CONVERTER.register_unstructure_hook(datetime, datetime.isoformat)
+_CONVERTER.register_unstructure_hook(Path, str)
 _CONVERTER.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+
+
+@attrs.frozen
+class Progress:
+    """How far something is that takes long: `done` of `total`."""
+
+    doing: str
+    done: int
+    total: int
 
 
 class Refusal(Exception):
@@ -93,9 +111,23 @@ def write_verdict(verdict: object) -> bytes:
     return _line({"verdict": _CONVERTER.unstructure(verdict)})
 
 
+def write_progress(progress: Progress) -> bytes:
+    """Return a line that precedes a verdict for which there is long to wait."""
+    return _line({"progress": _CONVERTER.unstructure(progress)})
+
+
 def write_refusal(message: str) -> bytes:
     """Return the line that answers a question which has no verdict."""
     return _line({"refusal": message})
+
+
+def read_progress(line: bytes) -> Progress | None:
+    """Return the progress that a line tells, None if it is the last line. Raises ValueError."""
+    if not line.startswith(b'{"progress"'):  # a verdict may be large: it is parsed once
+        return None
+    message = decode(line)
+    told = message.get("progress") if isinstance(message, dict) else None
+    return _CONVERTER.structure(told, Progress)
 
 
 def read_verdict(question: Question[V] | Order[V], line: bytes) -> V:

@@ -47,6 +47,7 @@ from service.observability.metrics import is_metered, run_crashed, run_ended
 from service.observability.sentry import capture_failure
 from service.pool import Pool
 from service.pulse import Pulse
+from service.vault import Vault
 from service.yard import Yard
 
 __all__ = ["HARD_EXIT_SECONDS", "supervise"]
@@ -218,8 +219,13 @@ def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
 
 
 def _desk(house: House, door: Door, pool: Pool) -> Desk:
+    own = door.clone()
     return Desk(
-        door=door.clone(), workload=house.workload, cancel_attempt=pool.cancel, now=house.now
+        door=own,
+        workload=house.workload,
+        vault=Vault(own, house.settings.run_store_sqlite_path),
+        cancel_attempt=pool.cancel,
+        now=house.now,
     )
 
 

@@ -13,7 +13,14 @@ import trio
 
 from service.core.errors import ConfigError, StoreUnavailable
 from service.desk import Desk
-from service.protocol import Refusal, read_question, write_refusal, write_verdict
+from service.protocol import (
+    Progress,
+    Refusal,
+    read_question,
+    write_progress,
+    write_refusal,
+    write_verdict,
+)
 
 __all__ = ["open_control_socket", "run_control"]
 
@@ -78,7 +85,7 @@ async def run_control(listener: socket.socket, desk: Desk, *, payload_max_bytes:
 async def _converse(asker: "_Asker", desk: Desk) -> None:
     try:
         while line := await asker.next_line():
-            await asker.stream.send_all(await _reply(line, desk))
+            await asker.stream.send_all(await _reply(line, desk, asker))
     except trio.BrokenResourceError:
         pass  # the asker has gone
 
@@ -90,6 +97,10 @@ class _Asker:
     stream: trio.SocketStream
     line_max_bytes: int
     _buffer: bytearray = attrs.field(factory=bytearray)
+
+    async def tell(self, progress: Progress) -> None:
+        """Send how far something is. Raises BrokenResourceError when the asker has gone."""
+        await self.stream.send_all(write_progress(progress))
 
     async def next_line(self) -> bytes | None:
         """Return the next line, or None at the end, on a line too long, or when none comes."""
@@ -109,8 +120,8 @@ class _Asker:
         return None
 
 
-async def _reply(line: bytes, desk: Desk) -> bytes:
+async def _reply(line: bytes, desk: Desk, asker: _Asker) -> bytes:
     try:
-        return write_verdict(await desk.serve(read_question(line)))
+        return write_verdict(await desk.serve(read_question(line), asker.tell))
     except (ValueError, Refusal, StoreUnavailable) as error:
         return write_refusal(str(error))

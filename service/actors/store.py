@@ -10,6 +10,8 @@ next, so the group that enqueues a run also hands it to an idle runner. When not
 store wakes at the next due instant. Parked claims outlive a full disk: they are put back and tried
 again.
 
+A backup copies its pages between two groups, a few for each time that it asks.
+
 The store ends when its last door is closed, and is to be run in a shielded scope: cancellation is
 not its way out. When it crashes, its counter is closed, so that nobody waits for an answer that
 will never come.
@@ -27,12 +29,13 @@ import attrs
 import outcome
 import trio
 
-from service.core.errors import StoreEnded, StoreUnavailable
+from service.core.errors import BackupFailed, StoreEnded, StoreUnavailable
 from service.core.run import Run
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
 from service.observability.metrics import group_committed
 from service.storage import queries
+from service.storage.backup import COPYING, Copier
 from service.storage.database import Database
 
 __all__ = ["Hop", "in_own_thread", "inline", "run_store"]
@@ -91,7 +94,8 @@ async def run_store(
 
     Raises StoreBroken when the disk can no longer be trusted. Run it shielded from cancellation.
     """
-    counter = _Counter(mailbox, database, now, hop)
+    copier = Copier(database)
+    counter = _Counter(mailbox, database, copier, now, hop)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(counter.keep_patience)
@@ -99,6 +103,7 @@ async def run_store(
             nursery.cancel_scope.cancel()
     finally:
         counter.close()
+        copier.close()
         database.close()
 
 
@@ -133,11 +138,13 @@ class _Counter:
 
     _mailbox: trio.MemoryReceiveChannel[Ticket[object]]
     _database: Database
+    _copier: Copier
     _now: Callable[[], datetime]
     _hop: Hop
     _parked: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken: list[Ticket[object]] = attrs.field(factory=list)
     _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
+    _copying: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken_at: float = math.inf
     _wake_at: float = math.inf
     _written_at: float = -math.inf
@@ -154,6 +161,7 @@ class _Counter:
             for ticket in self._waiting(first):
                 self._admit(ticket)
             await self._serve_group()
+            await self._copy_pages()
             if self._database.checkpoint_is_due():
                 await self._checkpoint()
 
@@ -171,7 +179,7 @@ class _Counter:
         elif isinstance(ticket.question, Probe) and self._is_known_to_write():
             ticket.answer(outcome.Value(None))
         elif ticket.take():
-            self._taken.append(ticket)
+            (self._copying if isinstance(ticket.question, COPYING) else self._taken).append(ticket)
 
     def _is_known_to_write(self) -> bool:
         return not self._failing and trio.current_time() - self._written_at < PROBE_AFTER_SECONDS
@@ -241,6 +249,19 @@ class _Counter:
             log.info("the store commits again")
         self._failing = False
 
+    async def _copy_pages(self) -> None:
+        while self._copying:
+            ticket = self._copying[0]
+            verdict: outcome.Outcome[object]
+            try:
+                verdict = outcome.Value(
+                    await self._hop(partial(self._copier.serve, ticket.question))
+                )
+            except BackupFailed as error:
+                verdict = outcome.Error(error)
+            self._copying.popleft()
+            ticket.answer(verdict)
+
     async def _checkpoint(self) -> None:
         try:
             await self._hop(self._database.checkpoint)
@@ -274,5 +295,5 @@ class _Counter:
             while True:
                 self._parked.append(self._mailbox.receive_nowait())
         self._mailbox.close()
-        for ticket in (*self._taken, *self._claiming, *self._parked):
+        for ticket in (*self._taken, *self._copying, *self._claiming, *self._parked):
             ticket.answer(outcome.Error(gone))

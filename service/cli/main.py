@@ -26,6 +26,7 @@ EX_CONFIG: Final = 78
 """Settings, tasks or schedules are wrong."""
 
 _COMMANDS: Final = {
+    "backup": "service.cli.saving:backup",
     "cancel": "service.cli.running:cancel",
     "check": "service.cli.checking:check",
     "cron": "service.cli.cron:cron",

@@ -25,3 +25,7 @@ class StoreEnded(StoreUnavailable):
 
 class StoreBroken(Exception):
     """What is on disk can no longer be trusted (failed fsync, corruption); the process must end."""
+
+
+class BackupFailed(Exception):
+    """No backup was made; what stood under its name stands there still. The message says why."""

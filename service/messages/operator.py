@@ -1,5 +1,6 @@
 """What an operator asks for: questions to the store, and orders that the service carries out."""
 
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import attrs
@@ -82,3 +83,44 @@ class ResumeJobs(Question[bool]):
 @attrs.frozen
 class ListPausedJobs(Question[tuple[str | None, ...]]):
     """Name the jobs that are paused; None stands for every job."""
+
+
+@attrs.frozen
+class Copied:
+    """How far a copy of the database is; when it is `done`, it is whole."""
+
+    pages: int
+    of_pages: int
+    done: bool = False
+
+
+@attrs.frozen
+class CopyPages(Question[Copied]):
+    """Copy the next pages of the database into a file, which the first asking makes.
+
+    Answered in no transaction. Raises BackupFailed.
+    """
+
+    target: Path
+
+
+@attrs.frozen
+class GiveUpCopy(Question[None]):
+    """End a copy that is not wanted any more, if it is still under way."""
+
+    target: Path
+
+
+@attrs.frozen(kw_only=True)
+class BackedUp:
+    """A backup that is whole and checked."""
+
+    path: Path
+    size_bytes: int
+
+
+@attrs.frozen
+class BackUp(Order[BackedUp]):
+    """Put a copy of the database at an absolute path on the service's machine."""
+
+    path: Path

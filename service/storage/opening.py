@@ -110,7 +110,7 @@ def _create(path: Path) -> None:
         finally:
             _tear_down(building)
         for folder in (path.parent, *(each.parent for each in made)):
-            _sync_folder(folder)
+            sync_folder(folder)
     except (OSError, sqlite3.Error) as error:
         raise StoreRefused(f"{path}: cannot be created: {error}") from error
 
@@ -139,12 +139,13 @@ def _prepare_new(connection: sqlite3.Connection) -> None:
 def _sync_log_entry(path: Path) -> None:
     """Sync the folder in which the log was made: SQLite does, but overlooks that it failed."""
     try:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreRefused(f"{path}: its folder cannot be synced: {error.strerror}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

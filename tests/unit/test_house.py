@@ -19,6 +19,7 @@ FLOORS: Final = (
     ("service.actors",),
     ("service.serving", "service.pool", "service.pulse", "service.yard", "service.client"),
     ("service.desk",),
+    ("service.vault",),
     ("service.protocol",),
     ("service.config",),
     ("service.tasks",),
