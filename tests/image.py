@@ -34,7 +34,7 @@ def main(image: str) -> None:
         if user == "0" or not _failed(engine, "exec", name, "touch", "/jobs/file"):
             _give_up("the image runs as root, or its root can be written to")
         runs = json.loads(_answer(engine, "exec", name, "service", "runs", "--json") or "[]")
-        _say("runs ", len(runs))
+        _say("runs", str(len(runs)))
         _answer(engine, "stop", "--time=40", name)
         code = _answer(engine, "inspect", "--format={{.State.ExitCode}}", name)
         _say("exit code", code)
