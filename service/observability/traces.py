@@ -115,8 +115,9 @@ def attempt_span(run: Run) -> AbstractContextManager[Span]:
         "run.trigger": str(run.trigger),
         "run.attempt": run.attempt,
         "run.max_attempts": run.max_attempts,
-        "run.crashes": run.crashes,
     }
+    if run.crashes:
+        attributes["run.crashes"] = run.crashes
     if run.cron_id is not None:
         attributes["cron.id"] = run.cron_id
     parent = _caller({"traceparent": run.trace_context}) if run.trace_context else _ROOT
