@@ -22,9 +22,9 @@ import trio
 from service.core.backoff import delay_seconds
 from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.results import Result
-from service.core.run import Done, Failure, Run, Status, after_attempt
+from service.core.run import Done, Failure, Run, Status, Suspended, after_attempt
 from service.core.wire import NotJson, decode
-from service.messages import Claim, Door, Finish, Question, Release, Retry
+from service.messages import Claim, Door, Finish, Question, Release, Retry, Suspend
 from service.observability.attempts import Ended, Ending, tell, watched_attempt
 from service.observability.logs import bound_contextvars, get_logger
 from service.observability.traces import Span
@@ -33,7 +33,9 @@ from service.settings import Settings
 from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.loading import Workload
+from service.tasks.notebook import StoredNotebook
 from service.tasks.task import Task
+from service.tasks.workspace import Workspace
 from service.yard import LeftBehind, Yard
 
 __all__ = ["Runner"]
@@ -83,13 +85,13 @@ class Runner:
             ended = Ended(
                 run=run,
                 ending=_ending(last_word) if held else Ending.LOST,
-                outcome=outcome,
+                outcome=None if isinstance(outcome, Suspended) else outcome,
                 seconds=trio.current_time() - started_at,
-                due_at=last_word.due_at if isinstance(last_word, Retry) else None,
+                due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
             )
             tell(ended, span)
 
-    async def _attempt(self, run: Run) -> Result | Failure:
+    async def _attempt(self, run: Run) -> Result | Failure | Suspended:
         task = self.workload.tasks.get(run.job_id)
         if task is None:
             return Failure(f"jobId: no task {run.job_id!r} is registered", permanent=True)
@@ -97,6 +99,7 @@ class Runner:
             payload = decode(run.payload)
         except NotJson as error:
             return Failure(f"the stored payload is not JSON: {error}", permanent=True)
+        logger = get_logger(f"task.{run.job_id}").bind(**_names(run))
         context = Context(
             run_id=run.id,
             job_id=run.job_id,
@@ -104,7 +107,14 @@ class Runner:
             max_attempts=run.max_attempts,
             trigger=run.trigger,
             tick=run.tick,
-            log=get_logger(f"task.{run.job_id}").bind(**_names(run)),
+            log=logger,
+            workspace=Workspace(
+                log=logger,
+                notebook=StoredNotebook(run, self.door, self._tell),
+                threads=self.threads,
+                step_timeout_seconds=self.settings.step_timeout_seconds,
+                now=self.now,
+            ),
         )
         timeout = self._timeout_seconds(run, task)
         with bound_contextvars(job_id=run.job_id, run_id=run.id):
@@ -133,8 +143,10 @@ class Runner:
                 return seconds
         return self.settings.task_timeout_seconds
 
-    def _settle(self, run: Run, outcome: Result | Failure) -> Question[bool]:
+    def _settle(self, run: Run, outcome: Result | Failure | Suspended) -> Question[bool]:
         """Turn the outcome of an attempt into what the store is to be told."""
+        if isinstance(outcome, Suspended):
+            return Suspend(run.id, run.claim, outcome.due_at)
         verdict = after_attempt(
             outcome,
             attempt=run.attempt,
@@ -196,5 +208,7 @@ def _ending(last_word: Question[bool]) -> Ending:
             return Ending.OK if status is Status.OK else Ending.ERROR
         case Retry():
             return Ending.RETRY
+        case Suspend():
+            return Ending.SUSPENDED
         case _:
             return Ending.INTERRUPTED

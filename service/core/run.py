@@ -7,10 +7,11 @@ happen to a run. Storage repeats the left column as ``WHERE status = ...``, so a
 comes too late changes nothing.
 
 Three counts tell a run's story. `attempt` counts tries that the task itself must answer for: a
-stop and a crash give it back, because they say nothing about the task. `crashes` counts how often
-the process died while the run was running; three end it, or a poisonous run would kill the service
-for ever. `claim` counts how often a runner took the run and is never given back, so that only the
-runner that holds the run may finish it, even when attempt 1 happens twice.
+stop, a crash and a pause that the task asks for give it back, because they are no failures of the
+task. `crashes` counts how often the process died while the run was running; three end it, or a
+poisonous run would kill the service for ever. `claim` counts how often a runner took the run and is
+never given back, so that only the runner that holds the run may finish it, even when attempt 1
+happens twice.
 """
 
 from datetime import datetime
@@ -30,6 +31,7 @@ __all__ = [
     "Failure",
     "Run",
     "Status",
+    "Suspended",
     "Trigger",
     "after_attempt",
 ]
@@ -63,6 +65,7 @@ class Event(StrEnum):
     FAILED = "failed"
     RETRIED = "retried"
     INTERRUPTED = "interrupted"
+    SUSPENDED = "suspended"
     CRASHED = "crashed"
     POISONED = "poisoned"
     CANCELLED = "cancelled"
@@ -75,6 +78,7 @@ TRANSITIONS: Final[dict[tuple[Status, Event], Status]] = {
     (Status.RUNNING, Event.FAILED): Status.ERROR,
     (Status.RUNNING, Event.RETRIED): Status.QUEUED,
     (Status.RUNNING, Event.INTERRUPTED): Status.QUEUED,
+    (Status.RUNNING, Event.SUSPENDED): Status.QUEUED,
     (Status.RUNNING, Event.CRASHED): Status.QUEUED,
     (Status.RUNNING, Event.POISONED): Status.ERROR,
     (Status.RUNNING, Event.CANCELLED): Status.CANCELLED,
@@ -115,6 +119,13 @@ class Failure:
     exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
     """What was raised, for logs and error tracking."""
     timed_out: bool = attrs.field(default=False, eq=False)
+
+
+@attrs.frozen
+class Suspended:
+    """An attempt that gave its runner back until `due_at`: it goes on then, and has not failed."""
+
+    due_at: datetime
 
 
 @attrs.frozen

@@ -57,6 +57,7 @@ from service.messages.runs import (
     Retry,
     RunFilter,
 )
+from service.messages.underway import ReadSteps, RecordStep, Suspend
 
 __all__ = [
     "MAILBOX_SIZE",
@@ -97,7 +98,9 @@ __all__ = [
     "ReadCronStates",
     "ReadLastTicks",
     "ReadStatus",
+    "ReadSteps",
     "ReadTicks",
+    "RecordStep",
     "Recover",
     "Recovered",
     "Release",
@@ -105,6 +108,7 @@ __all__ = [
     "Retry",
     "RetryRun",
     "RunFilter",
+    "Suspend",
     "Ticket",
     "TriggerRun",
     "open_mailbox",

@@ -13,7 +13,9 @@ task that finishes in spite of cancellation has finished.
 
 A plain function runs in a worker thread, which nothing can stop. When its time is over the thread
 is abandoned: it keeps its place among `threads` until it ends, and what it returns then is lost.
-Long-running functions may ask `trio.from_thread.check_cancelled()`.
+Long-running functions may ask `ctx.check_cancelled()`.
+
+A task that asks for a long pause is cancelled too, by itself: see `service.tasks.workspace`.
 """
 
 import inspect
@@ -25,10 +27,11 @@ from typing import Final, cast
 import trio
 
 from service.core.results import Permanent, Result, RetryAfter, ok
-from service.core.run import Failure
+from service.core.run import Failure, Suspended
 from service.core.wire import Json, NotJson, encode
 from service.tasks.context import Context
 from service.tasks.payloads import PayloadError, structure
+from service.tasks.steps import StepTimeout
 from service.tasks.task import Task
 
 __all__ = ["RESULT_MAX_BYTES", "RETRY_AFTER_MAX_SECONDS", "attempt"]
@@ -50,11 +53,11 @@ async def attempt(
     *,
     timeout_seconds: float,
     threads: trio.CapacityLimiter,
-) -> Result | Failure:
+) -> Result | Failure | Suspended:
     """Perform `task` once, within `timeout_seconds`; a result is known to be JSON, and to fit.
 
-    A plain function runs in one of `threads`; the wait for it counts. Cancelled means that the
-    attempt was interrupted and says nothing about the task.
+    A plain function runs in one of `threads`; the wait for it counts. Suspended means that the
+    task wants to go on later, Cancelled that the attempt was interrupted; neither is a failure.
     """
     try:
         arguments = [structure(task, payload)] if task.takes_payload else []
@@ -63,10 +66,13 @@ async def attempt(
         return Failure(str(error), permanent=True, exception=error)
     call = _Call(task, ctx, arguments, threads)
     outcome: Result | Failure | None = None
-    with trio.move_on_after(timeout_seconds):
+    with trio.move_on_after(timeout_seconds) as scope:
+        ctx.workspace.scope = scope
         outcome = await _outcome(call, ctx)
     if outcome is not None:
         return outcome
+    if ctx.workspace.due_at is not None:
+        return Suspended(ctx.workspace.due_at)
     message = f"task {task.id!r} timed out after {timeout_seconds:g} s"
     if not call.started:
         message += f" of waiting for a thread: all {threads.total_tokens:g} are busy"
@@ -164,7 +170,7 @@ def _words(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - an exception that cannot say what it is still has a name
         said = ""
     said = said[:_MESSAGE_MAX].encode("utf-8", "backslashreplace").decode()
-    if said and isinstance(error, Permanent | RetryAfter):
+    if said and isinstance(error, Permanent | RetryAfter | StepTimeout):
         return said
     return f"{kind}: {said}" if said else kind
 

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.core.results import Permanent, Result, RetryAfter, error, ok
-from service.core.run import Failure, Trigger
+from service.core.run import Failure, Suspended, Trigger
 from service.core.wire import Json
 from service.observability.logs import Logger, get_logger
 from service.tasks.context import Context
@@ -64,7 +64,7 @@ async def perform(
     *,
     threads: trio.CapacityLimiter = THREADS,
     log: Logger = CTX.log,
-) -> Result | Failure:
+) -> Result | Failure | Suspended:
     ctx = attrs.evolve(CTX, log=log)
     return await attempt(task, ctx, payload, timeout_seconds=30, threads=threads)
 
@@ -340,7 +340,7 @@ async def test_a_task_that_fails_while_it_times_out_has_timed_out(
 @pytest.mark.parametrize("function", [sleep_forever, *FAILS_WHEN_CANCELLED])
 async def test_a_stop_passes_through(function: Callable[[Context], object]) -> None:
     """An interrupted attempt has no outcome, whatever the task raises on its way out."""
-    outcomes: list[Result | Failure] = []
+    outcomes: list[Result | Failure | Suspended] = []
     with trio.CancelScope() as stop:
         async with trio.open_nursery() as nursery:
 
@@ -371,7 +371,7 @@ async def test_a_thread_that_takes_too_long_is_abandoned(mock_clock: MockClock) 
     """The attempt ends on time; the thread keeps its place until it ends by itself."""
     threads = trio.CapacityLimiter(1)
     running, let_go = trio.Event(), threading.Event()
-    outcomes: list[Result | Failure] = []
+    outcomes: list[Result | Failure | Suspended] = []
 
     def blocking(_: Context) -> None:
         trio.from_thread.run_sync(running.set)

@@ -9,6 +9,7 @@ from service.storage.queries import (
     reading,
     retention,
     runs,
+    underway,
 )
 from service.storage.queries.answering import answer
 from service.storage.queries.claiming import claim, next_due
@@ -25,4 +26,5 @@ __all__ = [
     "reading",
     "retention",
     "runs",
+    "underway",
 ]

@@ -61,7 +61,7 @@ def _(question: Finish, db: sqlite3.Connection, now: datetime) -> bool:
         """,
         (question.status, question.result, micros(now), question.run_id, question.claim),
     )
-    return done.rowcount == 1 or _stands(db, question.run_id, question.claim, question.status)
+    return done.rowcount == 1 or stands(db, question.run_id, question.claim, question.status)
 
 
 @answer.register
@@ -73,7 +73,7 @@ def _(question: Retry, db: sqlite3.Connection, _now: datetime) -> bool:
         """,
         (question.result, micros(question.due_at), question.run_id, question.claim),
     )
-    return done.rowcount == 1 or _stands(db, question.run_id, question.claim, Status.QUEUED)
+    return done.rowcount == 1 or stands(db, question.run_id, question.claim, Status.QUEUED)
 
 
 @answer.register
@@ -85,10 +85,10 @@ def _(question: Release, db: sqlite3.Connection, _now: datetime) -> bool:
         """,
         (question.run_id, question.claim),
     )
-    return done.rowcount == 1 or _stands(db, question.run_id, question.claim, Status.QUEUED)
+    return done.rowcount == 1 or stands(db, question.run_id, question.claim, Status.QUEUED)
 
 
-def _stands(db: sqlite3.Connection, run_id: str, claim_number: int, status: Status) -> bool:
+def stands(db: sqlite3.Connection, run_id: str, claim_number: int, status: Status) -> bool:
     """Tell whether an earlier asking, whose verdict was lost, has done it already."""
     row = db.execute(
         "SELECT 1 FROM runs WHERE id = ? AND claim = ? AND status = ?",

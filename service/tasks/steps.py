@@ -1,0 +1,139 @@
+"""A step: part of a task that is bounded, retried, and done once for all attempts of its run."""
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, TypeAlias, cast
+
+import attrs
+import stamina
+import stamina.instrumentation
+import trio
+
+from service.core.results import Permanent, RetryAfter
+from service.core.wire import Json, decode
+from service.observability.exceptions import name_of
+from service.observability.traces import step_span
+from service.tasks.workspace import HOLD_SECONDS, Workspace
+
+__all__ = ["RetryOn", "Step", "StepTimeout", "perform", "sleep"]
+
+RetryOn: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
+"""What is tried again: types of exceptions, or a function that tells."""
+
+WAIT_SECONDS: Final = 0.5
+"""Before the first retry, doubling each time up to `HOLD_SECONDS`, and up to a second of chance."""
+
+SLEEP_MAX_SECONDS: Final = 366 * 86_400.0
+
+stamina.instrumentation.set_on_retry_hooks([])  # they would print; what is retried is logged here
+
+
+class StepTimeout(TimeoutError):
+    """A step took longer than it may."""
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """What is to be done under which name, and how often; `timeout` is in seconds, for each try."""
+
+    name: str
+    call: Callable[[], object]
+    is_async: bool
+    timeout: float | None
+    retries: int
+    retry_on: RetryOn
+
+
+async def perform(step: Step, work: Workspace) -> Json:
+    """Return the step's result: as an earlier attempt recorded it, or from doing it now."""
+    work.take_name(step.name)
+    recorded = (await work.records()).get(step.name)
+    if recorded is not None:
+        work.log.debug("step was done before", step=step.name)
+        return decode(recorded)
+    began_at = trio.current_time()
+    with step_span(step.name):
+        try:
+            result = await work.record(step.name, await _result(step, work))
+        except Exception as error:
+            work.log.warning("step failed", **_facts(step, began_at), error=name_of(error))
+            raise
+    work.log.info("step done", **_facts(step, began_at))
+    return decode(result)
+
+
+def _facts(step: Step, began_at: float) -> dict[str, object]:
+    milliseconds = (trio.current_time() - began_at) * 1000
+    return {"step": step.name, "duration_ms": round(milliseconds, 3)}
+
+
+async def _result(step: Step, work: Workspace) -> object:
+    if step.retries == 0:
+        return await _try(step, work)
+    async for again in stamina.retry_context(
+        on=partial(_is_retried, step.retry_on),
+        attempts=step.retries + 1,
+        timeout=None,  # it would look at the real time
+        wait_initial=WAIT_SECONDS,
+        wait_max=HOLD_SECONDS,
+    ):
+        with again:
+            if again.num > 1:
+                work.log.info("step is tried again", step=step.name, attempt_of_step=again.num)
+            return await _try(step, work)
+    raise AssertionError("stamina ended without a result")  # pragma: no cover - it does not
+
+
+def _is_retried(retry_on: RetryOn, error: BaseException) -> bool:
+    """Tell whether to try again; what the task says about the whole run is not for a step."""
+    if not isinstance(error, Exception):
+        return False
+    if any(isinstance(each, Permanent | RetryAfter) for each in _leaves(error)):
+        return False
+    if isinstance(retry_on, type | tuple):
+        return isinstance(error, retry_on)
+    return retry_on(error)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error
+
+
+async def _try(step: Step, work: Workspace) -> object:
+    seconds = work.step_timeout_seconds if step.timeout is None else step.timeout
+    with trio.move_on_after(seconds):
+        return await _call(step, work)
+    raise StepTimeout(f"step {step.name!r} timed out after {seconds:g} s")
+
+
+async def _call(step: Step, work: Workspace) -> object:
+    if step.is_async:
+        return await cast("Awaitable[object]", step.call())
+    value = await trio.to_thread.run_sync(step.call, abandon_on_cancel=True, limiter=work.threads)
+    return await value if inspect.isawaitable(value) else value
+
+
+async def sleep(seconds: float, name: str | None, work: Workspace) -> None:
+    """Wait `seconds` of the wall clock, in the runner or out of it."""
+    if not 0 <= seconds <= SLEEP_MAX_SECONDS or math.isnan(seconds):
+        raise ValueError(f"sleep: {seconds!r} is not a number of seconds from 0 to a year")
+    work.pauses += 1
+    if seconds <= HOLD_SECONDS:
+        await trio.sleep(seconds)
+        return
+    name = f"sleep {work.pauses}" if name is None else name
+    work.take_name(name)
+    recorded = (await work.records()).get(name)
+    if recorded is None:
+        until = work.now() + timedelta(seconds=seconds)
+        await work.record(name, until.isoformat())
+    else:
+        until = datetime.fromisoformat(str(decode(recorded)))
+    await work.pause(until)
