@@ -15,7 +15,7 @@ from typing import Final, Self, TypeVar
 import attrs
 import httpx
 
-from service.cli.reading import run_json
+from service.cli.facts import run_json
 from service.client import ask
 from service.core.wire import Json
 from service.messages import GetRun, ListRuns, RunFilter

@@ -65,6 +65,7 @@ class Janitor:
             Prune(
                 after=after,
                 finished_before=now - self.retention,
+                ticks_before=now - self.retention,
                 seen_before=now - self.window,
                 limit=BATCH,
             )

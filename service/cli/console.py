@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.core.wire import Json
 
-__all__ = ["as_json_option", "pretty", "print_json", "print_table"]
+__all__ = ["as_json_option", "pretty", "print_json", "print_table", "styled", "terminal"]
 
 as_json_option = partial(click.option, "--json", "as_json", is_flag=True)
 """The option that every command has which prints facts; give it a `help`."""
@@ -21,18 +21,28 @@ _WIDE: Final = 10_000
 """Into a pipe or a file nothing is folded, so that grep finds whole values."""
 
 
-def print_table(table: Table) -> None:
-    """Print a table; text in it is never taken for markup."""
+def styled(table: Table) -> Table:
+    """Return the table with our looks."""
     table.box = box.SIMPLE_HEAD
     table.title_justify = "left"
     table.pad_edge = False
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-    console.print(table)
+    return table
 
 
-def print_json(value: Json) -> None:
+def terminal() -> Console:
+    """Return where tables go; text in them is never taken for markup."""
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def print_table(table: Table) -> None:
+    """Print a table."""
+    terminal().print(styled(table))
+
+
+def print_json(value: Json, *, on_one_line: bool = False) -> None:
     """Print JSON: indented for a person, on one line for a program."""
-    click.echo(pretty(value) if sys.stdout.isatty() else json.dumps(value))
+    indented = sys.stdout.isatty() and not on_one_line
+    click.echo(pretty(value) if indented else json.dumps(value))
 
 
 def pretty(value: Json) -> str:

@@ -9,9 +9,9 @@ import click
 from service.client import Unreachable, ask, ask_service
 from service.messages import FindRuns, ListTasks
 from service.settings import Settings
-from service.tasks.loading import load
+from service.tasks.loading import Workload, load
 
-__all__ = ["known_task", "no_run", "task_ids", "whole_id"]
+__all__ = ["known_task", "no_run", "task_ids", "whole_id", "workload_of"]
 
 _NAMED_MAX: Final = 5
 
@@ -42,8 +42,13 @@ def task_ids(settings: Settings) -> tuple[str, ...]:
     try:
         return ask_service(settings, ListTasks())
     except Unreachable:
-        sys.path.insert(0, str(Path.cwd()))  # as the service does
-        return tuple(sorted(load(settings.jobs_module, settings.cron_timezone).tasks))
+        return tuple(sorted(workload_of(settings).tasks))
+
+
+def workload_of(settings: Settings) -> Workload:
+    """Load what the service has to do. Raises ConfigError."""
+    sys.path.insert(0, str(Path.cwd()))  # as the service does
+    return load(settings.jobs_module, settings.cron_timezone)
 
 
 def no_run(given: str) -> click.ClickException:

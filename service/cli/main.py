@@ -32,10 +32,13 @@ _COMMANDS: Final = {
     "cron": "service.cli.cron:cron",
     "next": "service.cli.cron:next_ticks",
     "pause": "service.cli.pausing:pause",
+    "prune": "service.cli.saving:prune",
     "resume": "service.cli.pausing:resume",
     "retry": "service.cli.running:retry",
     "runs": "service.cli.reading:runs",
     "show": "service.cli.reading:show",
+    "stats": "service.cli.watching:stats",
+    "top": "service.cli.watching:top",
     "trigger": "service.cli.running:trigger",
     "verify": "service.cli.cron:verify",
 }

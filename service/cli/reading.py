@@ -1,24 +1,24 @@
 """`service runs` and `service show`: tables for a person, JSON for a program."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import click
 from rich.table import Table
 
 from service.cli.console import as_json_option, pretty, print_json, print_table
+from service.cli.facts import run_json, shortened
 from service.cli.finding import no_run, whole_id
-from service.cli.times import span
+from service.cli.following import follow_runs
+from service.cli.times import duration, span
 from service.client import ask
 from service.core.run import Run, Status, Trigger
 from service.core.wire import Json, decode, rfc3339
-from service.messages import GetRun, ListRuns, RunFilter
+from service.messages import GetRun, ListRuns, PastAttempt, ReadPastAttempts, RunFilter
 from service.settings import Settings, read_settings
 
-__all__ = ["print_run", "run_json", "runs", "show"]
-
-_SHORT_MAX: Final = 60
+__all__ = ["print_run", "runs", "show"]
 
 
 def _words(choices: type[Status | Trigger]) -> list[str]:
@@ -31,7 +31,8 @@ def _words(choices: type[Status | Trigger]) -> list[str]:
 @click.option("--trigger", type=click.Choice(_words(Trigger)), help="Only runs asked for so.")
 @click.option("--since", type=span, help="Only runs created since, such as 90s, 2h or 7d ago.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-@as_json_option(help="Print a JSON array.")
+@click.option("--follow", "-f", is_flag=True, help="Go on: a line for each change. Ctrl-C ends.")
+@as_json_option(help="Print a JSON array; with --follow, an object a line.")
 def runs(  # noqa: PLR0913 - one parameter an option
     *,
     job_id: str | None,
@@ -39,9 +40,10 @@ def runs(  # noqa: PLR0913 - one parameter an option
     trigger: str | None,
     since: timedelta | None,
     limit: int,
+    follow: bool,
     as_json: bool,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first; with --follow, newest last."""
     wanted = RunFilter(
         job_id=job_id,
         status=None if status is None else Status(status),
@@ -49,7 +51,11 @@ def runs(  # noqa: PLR0913 - one parameter an option
         since=None if since is None else datetime.now(UTC) - since,
         limit=limit,
     )
-    found = ask(read_settings(os.environ), ListRuns(wanted))
+    settings = read_settings(os.environ)
+    if follow:
+        follow_runs(settings, wanted, as_json=as_json)
+        return
+    found = ask(settings, ListRuns(wanted))
     if as_json:
         print_json([run_json(run) for run in found])
         return
@@ -62,7 +68,7 @@ def runs(  # noqa: PLR0913 - one parameter an option
             run.trigger,
             f"{run.attempt}/{run.max_attempts}",
             rfc3339(run.created_at),
-            _shortened(run.result),
+            shortened(run.result),
         )
     print_table(table)
 
@@ -71,7 +77,11 @@ def runs(  # noqa: PLR0913 - one parameter an option
 @click.argument("run_id", metavar="RUN")
 @as_json_option(help="Print a JSON object.")
 def show(run_id: str, *, as_json: bool) -> None:
-    """Show one RUN, by its id or by the beginning of its id."""
+    """Show one RUN, by its id or by the beginning of its id: what happened to it, and when.
+
+    The attempts listed in JSON are those that did not end the run: failed and retried,
+    interrupted by a stop, crashed with the service. The last one is told by the run itself.
+    """
     settings = read_settings(os.environ)
     print_run(settings, whole_id(settings, run_id), as_json=as_json)
 
@@ -81,38 +91,60 @@ def print_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
     run = ask(settings, GetRun(run_id))
     if run is None:
         raise no_run(run_id)
+    attempts = ask(settings, ReadPastAttempts(run_id))
     if as_json:
-        print_json(run_json(run))
+        more = {"traceId": trace_id(run), "attempts": [_attempt_json(past) for past in attempts]}
+        print_json({**run_json(run), **more})
         return
     table = Table(show_header=False)
     for name, value in run_json(run).items():
         table.add_row(name, value if isinstance(value, str) else pretty(value))
+    table.add_row("trace", trace_id(run) or "null")
     print_table(table)
+    print_table(_timeline(run, attempts))
 
 
-def run_json(run: Run) -> dict[str, Json]:
-    """Return a run as programs get it: instants in RFC 3339 and UTC."""
+def _timeline(run: Run, attempts: Sequence[PastAttempt]) -> Table:
+    """Tell what happened to a run, and when."""
+    table = Table("when (UTC)", "what", "how long", "why", title="Timeline")
+    table.add_row(rfc3339(run.created_at), f"accepted: {_origin(run)}")
+    for past in attempts:
+        seconds = (past.ended_at - past.started_at) / timedelta(seconds=1)
+        what = f"attempt {past.attempt} {past.ending}"
+        table.add_row(rfc3339(past.started_at), what, duration(seconds), past.message)
+    if run.status is Status.QUEUED:
+        table.add_row(rfc3339(run.due_at), f"attempt {run.attempt + 1} is due")
+    elif run.started_at is not None and run.status is Status.RUNNING:
+        table.add_row(rfc3339(run.started_at), f"attempt {run.attempt} is running")
+    elif run.finished_at is not None:
+        start = run.started_at or run.finished_at
+        seconds = (run.finished_at - start) / timedelta(seconds=1)
+        table.add_row(rfc3339(start), f"attempt {run.attempt}", duration(seconds))
+        table.add_row(rfc3339(run.finished_at), f"ended: {run.status}", "", _message(run))
+    return table
+
+
+def _origin(run: Run) -> str:
+    if run.cron_id is not None:
+        return f"cron job {run.cron_id}, tick {rfc3339(run.tick)}"
+    return f"{run.trigger}, delivery {run.delivery_id}" if run.delivery_id else str(run.trigger)
+
+
+def _message(run: Run) -> str | None:
+    result = None if run.result is None else decode(run.result)
+    return str(result["message"]) if isinstance(result, dict) and "message" in result else None
+
+
+def trace_id(run: Run) -> str | None:
+    """Return the id of the trace that tells of the run (W3C Trace Context), if there is one."""
+    return None if run.trace_context is None else run.trace_context.split("-")[1]
+
+
+def _attempt_json(past: PastAttempt) -> Json:
     return {
-        "id": run.id,
-        "jobId": run.job_id,
-        "status": run.status.value,
-        "trigger": run.trigger.value,
-        "attempt": run.attempt,
-        "maxAttempts": run.max_attempts,
-        "crashes": run.crashes,
-        "payload": decode(run.payload),
-        "result": None if run.result is None else decode(run.result),
-        "createdAt": rfc3339(run.created_at),
-        "dueAt": rfc3339(run.due_at),
-        "startedAt": rfc3339(run.started_at),
-        "finishedAt": rfc3339(run.finished_at),
-        "deliveryId": run.delivery_id,
-        "cronId": run.cron_id,
-        "tick": rfc3339(run.tick),
+        "attempt": past.attempt,
+        "startedAt": rfc3339(past.started_at),
+        "endedAt": rfc3339(past.ended_at),
+        "ending": past.ending,
+        "message": past.message,
     }
-
-
-def _shortened(text: str | None) -> str:
-    if text is None or len(text) <= _SHORT_MAX:
-        return text or ""
-    return text[: _SHORT_MAX - 1] + "…"

@@ -1,15 +1,16 @@
 """Time as a person types it."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
-__all__ = ["instant", "span"]
+__all__ = ["duration", "instant", "past", "span"]
 
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9900
+_MINUTE: Final = 60
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -33,3 +34,32 @@ def instant(text: str) -> datetime:
             f"between the years {_FIRST_YEAR} and {_LAST_YEAR}"
         )
     return moment
+
+
+def past(text: str) -> datetime:
+    """Read an instant that has been, or a span before now. Raises BadParameter."""
+    now = datetime.now(UTC)
+    try:
+        moment = now - span(text)
+    except click.BadParameter:
+        moment = instant(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now:
+        raise click.BadParameter(f"{text!r} has not been yet")
+    return moment
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration as a person reads it; nothing for none."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

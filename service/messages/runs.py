@@ -138,8 +138,11 @@ class Prune(Question[Pruned]):
 
     after: int
     finished_before: datetime
+    ticks_before: datetime
     seen_before: datetime
     limit: int
+    dry: bool = False
+    """Only tell how many runs there are; nothing is forgotten."""
 
 
 @attrs.frozen(kw_only=True)

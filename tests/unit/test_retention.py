@@ -76,6 +76,7 @@ async def test_deliveries_are_kept_for_their_window_whatever_the_retention(
             Prune(
                 after=0,
                 finished_before=clock() - timedelta(hours=1),
+                ticks_before=clock() - timedelta(hours=1),
                 seen_before=clock() - WINDOW,
                 limit=BATCH,
             )

@@ -1,11 +1,13 @@
 """One function for each question: the SQL that answers it."""
 
 from service.storage.queries import (
+    attempts,
     claiming,
     cron,
     history,
     measuring,
     operator,
+    overview,
     reading,
     retention,
     runs,
@@ -16,6 +18,7 @@ from service.storage.queries.claiming import claim, next_due
 
 __all__ = [
     "answer",
+    "attempts",
     "claim",
     "claiming",
     "cron",
@@ -23,6 +26,7 @@ __all__ = [
     "measuring",
     "next_due",
     "operator",
+    "overview",
     "reading",
     "retention",
     "runs",

@@ -10,7 +10,6 @@ So the cost grows with the number of jobs, never with what has piled up behind a
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterator
 from datetime import datetime
 
 from service.core.run import Run
@@ -41,7 +40,7 @@ def next_due(db: sqlite3.Connection) -> datetime | None:
     """Tell when the earliest run is due that may be claimed."""
     paused = _paused(db)
     if paused:
-        heads = (_first_due(db, job_id) for job_id in _waiting_jobs(db, paused))
+        heads = (_first_due(db, job_id) for job_id in _others(db, paused))
         due = min((moment for moment in heads if moment is not None), default=None)
     else:
         (due,) = db.execute("SELECT min(due_at) FROM runs WHERE status = 'queued'").fetchone()
@@ -68,15 +67,13 @@ def _due_but(db: sqlite3.Connection, paused: set[str], moment: int, limit: int) 
             """,
             (job_id, moment, limit),
         ).fetchall()
-        for job_id in _waiting_jobs(db, paused)
+        for job_id in _others(db, paused)
     ]
     return [seq for _, seq in list(heapq.merge(*stretches))[:limit]]
 
 
-def _waiting_jobs(db: sqlite3.Connection, paused: set[str]) -> Iterator[str]:
-    """Yield the jobs that have runs in the queue and are not paused; each costs one look."""
-    if _EVERY_JOB in paused:
-        return
+def waiting_jobs(db: sqlite3.Connection) -> list[str]:
+    """Name the jobs that have runs in the queue; each costs one look."""
     rows = db.execute(
         """
         WITH RECURSIVE jobs (id) AS (
@@ -88,7 +85,14 @@ def _waiting_jobs(db: sqlite3.Connection, paused: set[str]) -> Iterator[str]:
         SELECT id FROM jobs WHERE id IS NOT NULL
         """
     )
-    yield from (job_id for (job_id,) in rows.fetchall() if job_id not in paused)
+    return [row[0] for row in rows.fetchall()]
+
+
+def _others(db: sqlite3.Connection, paused: set[str]) -> list[str]:
+    """Name the jobs that have runs in the queue and are not paused."""
+    if _EVERY_JOB in paused:
+        return []
+    return [job_id for job_id in waiting_jobs(db) if job_id not in paused]
 
 
 def _first_due(db: sqlite3.Connection, job_id: str) -> int | None:

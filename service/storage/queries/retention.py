@@ -23,16 +23,21 @@ def _(question: Prune, db: sqlite3.Connection, _now: datetime) -> Pruned:
     old = [
         (seq,) for seq, _, finished_at in aged if finished_at is not None and finished_at < cutoff
     ]
+    return Pruned(
+        runs=len(old),
+        others=0 if question.dry else _forget(db, question, old),
+        last=aged[-1][0] if len(aged) == question.limit else None,
+    )
+
+
+def _forget(db: sqlite3.Connection, question: Prune, old: list[tuple[int]]) -> int:
+    """Forget these runs, and old ticks and deliveries; return the number of the latter."""
     db.executemany("DELETE FROM runs WHERE seq = ?", old)
     db.executemany("DELETE FROM payloads WHERE seq = ?", old)
     deliveries = _forget_deliveries(db, question)
-    ticks = _forget_ticks(db, cutoff, question.limit)
+    ticks = _forget_ticks(db, micros(question.ticks_before), question.limit)
     _give_pages_back(db)
-    return Pruned(
-        runs=len(old),
-        others=deliveries + ticks,
-        last=aged[-1][0] if len(aged) == question.limit else None,
-    )
+    return deliveries + ticks
 
 
 def _give_pages_back(db: sqlite3.Connection) -> None:

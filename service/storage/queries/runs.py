@@ -12,6 +12,7 @@ from service.core.run import CRASHES_MAX, Status
 from service.core.wire import encode
 from service.messages import Accepted, Enqueue, Finish, Probe, Recover, Recovered, Release, Retry
 from service.storage.queries.answering import answer
+from service.storage.queries.attempts import keep_attempt
 from service.storage.queries.reading import run_at
 from service.storage.queries.rows import micros
 
@@ -65,7 +66,10 @@ def _(question: Finish, db: sqlite3.Connection, now: datetime) -> bool:
 
 
 @answer.register
-def _(question: Retry, db: sqlite3.Connection, _now: datetime) -> bool:
+def _(question: Retry, db: sqlite3.Connection, now: datetime) -> bool:
+    keep_attempt(
+        db, question.run_id, question.claim, now, ending="failed", result=question.result
+    )
     done = db.execute(
         """
         UPDATE runs SET status = 'queued', result = ?, due_at = ?
@@ -77,7 +81,8 @@ def _(question: Retry, db: sqlite3.Connection, _now: datetime) -> bool:
 
 
 @answer.register
-def _(question: Release, db: sqlite3.Connection, _now: datetime) -> bool:
+def _(question: Release, db: sqlite3.Connection, now: datetime) -> bool:
+    keep_attempt(db, question.run_id, question.claim, now, ending="interrupted")
     done = db.execute(
         """
         UPDATE runs SET status = 'queued', attempt = attempt - 1
@@ -100,11 +105,16 @@ def stands(db: sqlite3.Connection, run_id: str, claim_number: int, status: Statu
 @answer.register
 def _(question: Recover, db: sqlite3.Connection, now: datetime) -> Recovered:
     orphans = db.execute(
-        "SELECT seq, crashes + 1 FROM runs WHERE status = 'running' ORDER BY seq LIMIT ?",
+        """
+        SELECT seq, crashes + 1, id, claim FROM runs WHERE status = 'running' ORDER BY seq LIMIT ?
+        """,
         (question.limit,),
     ).fetchall()
-    poisoned = [seq for seq, crashes in orphans if crashes >= CRASHES_MAX]
-    requeued = [seq for seq, crashes in orphans if crashes < CRASHES_MAX]
+    poisoned = [seq for seq, crashes, *_ in orphans if crashes >= CRASHES_MAX]
+    requeued = [seq for seq, crashes, *_ in orphans if crashes < CRASHES_MAX]
+    for _, crashes, run_id, claim in orphans:
+        if crashes < CRASHES_MAX:
+            keep_attempt(db, run_id, claim, now, ending="crashed")
     db.executemany(
         """
         UPDATE runs SET status = 'queued', crashes = crashes + 1, attempt = attempt - 1

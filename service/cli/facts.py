@@ -1,0 +1,39 @@
+"""A run as a program gets it, and as a person does in a line."""
+
+from typing import Final
+
+from service.core.run import Run
+from service.core.wire import Json, decode, rfc3339
+
+__all__ = ["run_json", "shortened"]
+
+_SHORT_MAX: Final = 60
+
+
+def run_json(run: Run) -> dict[str, Json]:
+    """Return a run as programs get it: instants in RFC 3339 and UTC."""
+    return {
+        "id": run.id,
+        "jobId": run.job_id,
+        "status": run.status.value,
+        "trigger": run.trigger.value,
+        "attempt": run.attempt,
+        "maxAttempts": run.max_attempts,
+        "crashes": run.crashes,
+        "payload": decode(run.payload),
+        "result": None if run.result is None else decode(run.result),
+        "createdAt": rfc3339(run.created_at),
+        "dueAt": rfc3339(run.due_at),
+        "startedAt": rfc3339(run.started_at),
+        "finishedAt": rfc3339(run.finished_at),
+        "deliveryId": run.delivery_id,
+        "cronId": run.cron_id,
+        "tick": rfc3339(run.tick),
+    }
+
+
+def shortened(text: str | None) -> str:
+    """Return what of a text fits in a table."""
+    if text is None or len(text) <= _SHORT_MAX:
+        return text or ""
+    return text[: _SHORT_MAX - 1] + "…"

@@ -1,0 +1,104 @@
+"""What is asked about what goes on: running, waiting, new, and how runs ended lately."""
+
+from datetime import datetime
+
+import attrs
+
+from service.core.run import Run, Status
+from service.messages.door import Question
+
+
+@attrs.frozen(kw_only=True)
+class RunningRun:
+    """A run that a runner works on."""
+
+    id: str
+    job_id: str
+    attempt: int
+    max_attempts: int
+    started_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class JobQueue:
+    """What waits of a job, counted up to a bound, and since when the first of it is due."""
+
+    job_id: str
+    queued: int
+    oldest_due: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Overview:
+    """What goes on at an instant; `last` counts the runs that were ever accepted."""
+
+    at: datetime
+    last: int
+    running: tuple[RunningRun, ...]
+    queues: tuple[JobQueue, ...]
+
+
+@attrs.frozen
+class ReadOverview(Question[Overview]):
+    """Read what goes on."""
+
+
+@attrs.frozen
+class Outcome:
+    """How a run stands, and how long its last attempt took in seconds, if it has ended."""
+
+    job_id: str
+    status: Status
+    seconds: float | None
+
+
+@attrs.frozen
+class Outcomes:
+    """A page of outcomes, the newest first; `before` asks for the next page, None at the end."""
+
+    outcomes: tuple[Outcome, ...]
+    before: int | None
+
+
+@attrs.frozen(kw_only=True)
+class ReadOutcomes(Question[Outcomes]):
+    """Read a page of how the runs stand that were created since an instant."""
+
+    before: int | None
+    since: datetime
+    limit: int
+
+
+@attrs.frozen(kw_only=True)
+class News:
+    """Runs that are new, and those that were watched; `last` asks for what comes next."""
+
+    last: int
+    runs: tuple[Run, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ReadNews(Question[News]):
+    """Read up to `limit` runs accepted after `after`, None being now, and the `watched` ones."""
+
+    after: int | None
+    watched: tuple[str, ...]
+    limit: int
+
+
+@attrs.frozen(kw_only=True)
+class PastAttempt:
+    """An attempt that did not end its run: retried, interrupted, crashed."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    ending: str
+    message: str | None
+
+
+@attrs.frozen
+class ReadPastAttempts(Question[tuple[PastAttempt, ...]]):
+    """Read the attempts of a run before its last one, the oldest first, a bounded number."""
+
+    run_id: str

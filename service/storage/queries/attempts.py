@@ -1,0 +1,66 @@
+"""The attempts that did not end their run, kept so that a person can read what happened.
+
+The last attempt stands in the run itself, so that a run which succeeds at once costs nothing more.
+"""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+from service.messages import PastAttempt, ReadPastAttempts
+from service.storage.queries.answering import answer
+from service.storage.queries.rows import instant, micros
+
+KEPT_MAX: Final = 100
+"""Attempts that are kept of a run: one that waits for something may be interrupted for months."""
+
+
+def keep_attempt(  # noqa: PLR0913 - the columns
+    db: sqlite3.Connection,
+    run_id: str,
+    claim: int,
+    now: datetime,
+    *,
+    ending: str,
+    result: str | None = None,
+) -> None:
+    """Keep the attempt of a running run that ends now without ending the run, if it is held."""
+    db.execute(
+        """
+        INSERT OR REPLACE INTO past_attempts
+        SELECT seq, claim, attempt, started_at, ?3, ?4, json_extract(?5, '$.message')
+        FROM runs WHERE id = ?1 AND claim = ?2 AND status = 'running'
+        """,
+        (run_id, claim, micros(now), ending, result),
+    )
+    db.execute(
+        """
+        DELETE FROM past_attempts
+        WHERE run = (SELECT seq FROM runs WHERE id = ?1) AND claim <= ?2 - ?3
+        """,
+        (run_id, claim, KEPT_MAX),
+    )
+
+
+@answer.register
+def _(
+    question: ReadPastAttempts, db: sqlite3.Connection, _now: datetime
+) -> tuple[PastAttempt, ...]:
+    rows = db.execute(
+        """
+        SELECT past.attempt, past.started_at, past.ended_at, past.ending, past.message
+        FROM past_attempts AS past JOIN runs ON runs.seq = past.run
+        WHERE runs.id = ? ORDER BY past.claim
+        """,
+        (question.run_id,),
+    )
+    return tuple(
+        PastAttempt(
+            attempt=row[0],
+            started_at=instant(row[1]),
+            ended_at=instant(row[2]),
+            ending=row[3],
+            message=row[4],
+        )
+        for row in rows.fetchall()
+    )
