@@ -11,7 +11,7 @@ from service.core.wire import Json
 from service.settings import read_settings, variables
 from service.supervisor import HARD_EXIT_SECONDS
 from tests.harness import ROOT
-from tests.kustomize import Manifest, real_kustomize, render
+from tests.kustomize import Manifest, parsed, real_kustomize, render
 
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
 BASE: Final = FOLDER / "base"
@@ -61,6 +61,24 @@ def test_manifests_are_what_kubernetes_knows(folder: Path, version: str) -> None
     assert len(manifests) >= 5
     for manifest in manifests:
         validate(manifest, version)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_toolbox_holds_the_services_volume(version: str) -> None:
+    """The pod for restoring is sound, as restricted as the service, and mounts its claim."""
+    [toolbox] = parsed(FOLDER / "toolbox.yaml")
+    validate(toolbox, version)
+    held = at(toolbox, "spec", kind=dict)
+    assert held["securityContext"] == pod(BASE)["securityContext"]
+    mine = at(held, "containers", 0, kind=dict)
+    assert mine["securityContext"] == container(BASE)["securityContext"]
+    assert mine["image"] == container(EXAMPLE)["image"]
+    stateful = of_kind(BASE, "StatefulSet")
+    claim = at(stateful, "spec", "volumeClaimTemplates", 0, "metadata", "name", kind=str)
+    name = at(stateful, "metadata", "name", kind=str)
+    assert at(held, "volumes", 0, "persistentVolumeClaim", kind=dict) == {
+        "claimName": f"{claim}-{name}-0"
+    }
 
 
 @pytest.mark.parametrize(

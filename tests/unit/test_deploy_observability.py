@@ -262,11 +262,12 @@ def test_logs_and_traces_lead_to_each_other() -> None:
 
 
 def test_every_alert_leads_to_the_runbook() -> None:
-    """What an alert names to read is a heading of the runbook."""
-    headings = re.findall(
-        r"^#+ (.*)$", (ROOT / "deploy" / "README.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    """The runbook lists every alert, and has the heading that each one names."""
+    runbook = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", runbook, re.MULTILINE)
+    listed = re.findall(r"\w+", " ".join(re.findall(r"^\| ([A-Z].*?) \|", runbook, re.MULTILINE)))
     [group] = yaml.safe_load((FOLDER / "prometheus" / "alerts.yml").read_bytes())["groups"]
+    assert sorted(listed) == sorted(rule["alert"] for rule in group["rules"])
     for rule in group["rules"]:
         assert rule["annotations"]["runbook"] in headings, rule["alert"]
 
