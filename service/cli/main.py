@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "backup": "service.cli.saving:backup",
     "cancel": "service.cli.running:cancel",
     "check": "service.cli.checking:check",
+    "completion": "service.cli.completing:completion",
     "cron": "service.cli.cron:cron",
     "next": "service.cli.cron:next_ticks",
     "pause": "service.cli.pausing:pause",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from service.cli.completing import optional_job_argument
 from service.cli.console import as_json_option, print_json
 from service.cli.finding import known_task
 from service.client import ask
@@ -17,7 +18,7 @@ _every_job = click.option("--all", "every", is_flag=True, help="Every job, whate
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB", required=False)
+@optional_job_argument
 @_every_job
 @as_json_option(help="Print a JSON object.")
 def pause(job_id: str | None, *, every: bool, as_json: bool) -> None:
@@ -34,7 +35,7 @@ def pause(job_id: str | None, *, every: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB", required=False)
+@optional_job_argument
 @_every_job
 @as_json_option(help="Print a JSON object.")
 def resume(job_id: str | None, *, every: bool, as_json: bool) -> None:

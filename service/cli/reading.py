@@ -1,12 +1,14 @@
 """`service runs` and `service show`: tables for a person, JSON for a program."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 import click
 from rich.table import Table
 
+from service.cli.completing import run_argument
 from service.cli.console import as_json_option, pretty, print_json, print_table
 from service.cli.facts import run_json, shortened
 from service.cli.finding import no_run, whole_id
@@ -15,7 +17,7 @@ from service.cli.times import duration, span
 from service.client import ask
 from service.core.run import Run, Status, Trigger
 from service.core.wire import Json, decode, rfc3339
-from service.messages import GetRun, ListRuns, PastAttempt, ReadPastAttempts, RunFilter
+from service.messages import GetRun, ListRuns, ReadStory, RunFilter, Story
 from service.settings import Settings, read_settings
 
 __all__ = ["print_run", "runs", "show"]
@@ -74,7 +76,7 @@ def runs(  # noqa: PLR0913 - one parameter an option
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @as_json_option(help="Print a JSON object.")
 def show(run_id: str, *, as_json: bool) -> None:
     """Show one RUN, by its id or by the beginning of its id: what happened to it, and when.
@@ -91,37 +93,47 @@ def print_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
     run = ask(settings, GetRun(run_id))
     if run is None:
         raise no_run(run_id)
-    attempts = ask(settings, ReadPastAttempts(run_id))
+    story = ask(settings, ReadStory(run_id))
     if as_json:
-        more = {"traceId": trace_id(run), "attempts": [_attempt_json(past) for past in attempts]}
-        print_json({**run_json(run), **more})
+        print_json({**run_json(run), "traceId": trace_id(run), **_story_json(story)})
         return
     table = Table(show_header=False)
     for name, value in run_json(run).items():
         table.add_row(name, value if isinstance(value, str) else pretty(value))
     table.add_row("trace", trace_id(run) or "null")
     print_table(table)
-    print_table(_timeline(run, attempts))
+    print_table(_timeline(run, story))
 
 
-def _timeline(run: Run, attempts: Sequence[PastAttempt]) -> Table:
+def _timeline(run: Run, story: Story) -> Table:
     """Tell what happened to a run, and when."""
     table = Table("when (UTC)", "what", "how long", "why", title="Timeline")
     table.add_row(rfc3339(run.created_at), f"accepted: {_origin(run)}")
-    for past in attempts:
+    for moment, *columns in sorted([*_past(story), *_present(run)], key=itemgetter(0)):
+        table.add_row(rfc3339(moment), *columns)
+    return table
+
+
+def _past(story: Story) -> Iterator[tuple[datetime, str, str, str]]:
+    for past in story.attempts:
         seconds = (past.ended_at - past.started_at) / timedelta(seconds=1)
         what = f"attempt {past.attempt} {past.ending}"
-        table.add_row(rfc3339(past.started_at), what, duration(seconds), past.message)
+        yield past.started_at, what, duration(seconds), past.message or ""
+    for step in story.steps:
+        yield step.recorded_at, f"step {step.name!r} done", "", ""
+
+
+def _present(run: Run) -> Iterator[tuple[datetime, str, str, str]]:
+    """Tell of the last attempt: yet to come, running, or the one that ended the run."""
     if run.status is Status.QUEUED:
-        table.add_row(rfc3339(run.due_at), f"attempt {run.attempt + 1} is due")
-    elif run.started_at is not None and run.status is Status.RUNNING:
-        table.add_row(rfc3339(run.started_at), f"attempt {run.attempt} is running")
-    elif run.finished_at is not None:
-        start = run.started_at or run.finished_at
-        seconds = (run.finished_at - start) / timedelta(seconds=1)
-        table.add_row(rfc3339(start), f"attempt {run.attempt}", duration(seconds))
-        table.add_row(rfc3339(run.finished_at), f"ended: {run.status}", "", _message(run))
-    return table
+        yield run.due_at, f"attempt {run.attempt + 1} is due", "", ""
+    elif run.finished_at is None:
+        yield run.started_at or run.created_at, f"attempt {run.attempt} is running", "", ""
+    else:
+        if run.started_at is not None:
+            seconds = (run.finished_at - run.started_at) / timedelta(seconds=1)
+            yield run.started_at, f"attempt {run.attempt}", duration(seconds), ""
+        yield run.finished_at, f"ended: {run.status}", "", _message(run)
 
 
 def _origin(run: Run) -> str:
@@ -130,9 +142,9 @@ def _origin(run: Run) -> str:
     return f"{run.trigger}, delivery {run.delivery_id}" if run.delivery_id else str(run.trigger)
 
 
-def _message(run: Run) -> str | None:
+def _message(run: Run) -> str:
     result = None if run.result is None else decode(run.result)
-    return str(result["message"]) if isinstance(result, dict) and "message" in result else None
+    return str(result.get("message", "")) if isinstance(result, dict) else ""
 
 
 def trace_id(run: Run) -> str | None:
@@ -140,11 +152,19 @@ def trace_id(run: Run) -> str | None:
     return None if run.trace_context is None else run.trace_context.split("-")[1]
 
 
-def _attempt_json(past: PastAttempt) -> Json:
+def _story_json(story: Story) -> dict[str, Json]:
     return {
-        "attempt": past.attempt,
-        "startedAt": rfc3339(past.started_at),
-        "endedAt": rfc3339(past.ended_at),
-        "ending": past.ending,
-        "message": past.message,
+        "attempts": [
+            {
+                "attempt": past.attempt,
+                "startedAt": rfc3339(past.started_at),
+                "endedAt": rfc3339(past.ended_at),
+                "ending": past.ending,
+                "message": past.message,
+            }
+            for past in story.attempts
+        ],
+        "steps": [
+            {"name": step.name, "recordedAt": rfc3339(step.recorded_at)} for step in story.steps
+        ],
     }

@@ -9,6 +9,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from service.cli.completing import job_argument, run_argument
 from service.cli.console import as_json_option, print_json
 from service.cli.finding import no_run, whole_id
 from service.cli.reading import print_run
@@ -30,7 +31,7 @@ _wait_option = click.option(
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 @click.option(
     "--payload", default="null", metavar="JSON|@FILE|-", help="JSON, a file of it, or stdin."
 )
@@ -44,7 +45,7 @@ def trigger(job_id: str, *, payload: str, wait: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @_wait_option
 @as_json_option(help="Print a JSON object.")
 def retry(run_id: str, *, wait: bool, as_json: bool) -> None:
@@ -58,7 +59,7 @@ def retry(run_id: str, *, wait: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @as_json_option(help="Print a JSON object.")
 def cancel(run_id: str, *, as_json: bool) -> None:
     """End RUN as cancelled: a queued one never runs, a running one is interrupted.

@@ -88,7 +88,7 @@ class ReadNews(Question[News]):
 
 @attrs.frozen(kw_only=True)
 class PastAttempt:
-    """An attempt that did not end its run: retried, interrupted, crashed."""
+    """An attempt that did not end its run: retried, suspended, interrupted, crashed."""
 
     attempt: int
     started_at: datetime
@@ -98,7 +98,23 @@ class PastAttempt:
 
 
 @attrs.frozen
-class ReadPastAttempts(Question[tuple[PastAttempt, ...]]):
-    """Read the attempts of a run before its last one, the oldest first, a bounded number."""
+class RecordedStep:
+    """A step that is done; later attempts get what it returned."""
+
+    name: str
+    recorded_at: datetime
+
+
+@attrs.frozen
+class Story:
+    """What happened to a run before its last attempt ended, the oldest first, up to a bound."""
+
+    attempts: tuple[PastAttempt, ...]
+    steps: tuple[RecordedStep, ...]
+
+
+@attrs.frozen
+class ReadStory(Question[Story]):
+    """Read what happened to a run; nothing if there is none of that id."""
 
     run_id: str

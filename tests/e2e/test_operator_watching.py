@@ -24,6 +24,12 @@ async def flaky(ctx: Context) -> int:
         raise OSError("the first time fails")
     return ctx.attempt
 
+@task("stepped", retry_base_seconds=0)
+async def stepped(ctx: Context) -> None:
+    await ctx.step("fetch", int)
+    if ctx.attempt == 1:
+        raise OSError("after the step")
+
 @task("fail", retries=0)
 async def fail(ctx: Context) -> None:
     raise Permanent("no use")
@@ -58,6 +64,17 @@ def test_show_tells_what_happened(service: Service) -> None:
     text = told(service, "show", run_id)
     for part in ("accepted: webhook, delivery d-1", "attempt 1 failed", "attempt 2", "ended: ok"):
         assert part in text
+
+
+def test_show_tells_of_steps(service: Service) -> None:
+    """A step that is done stands in the timeline where it was done."""
+    run_id = service.post({"jobId": "stepped"}).headers["X-Run-Id"]
+    service.run_until(run_id, "ok")
+    shown = json.loads(told(service, "show", run_id, "--json"))
+    assert [step["name"] for step in shown["steps"]] == ["fetch"]
+    text = told(service, "show", run_id)
+    places = [text.index(part) for part in ("attempt 1 failed", "step 'fetch' done", "attempt 2")]
+    assert places == sorted(places)
 
 
 def test_show_tells_of_stops_and_crashes(home: Path) -> None:

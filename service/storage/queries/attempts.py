@@ -7,10 +7,11 @@ import sqlite3
 from datetime import datetime
 from typing import Final
 
-from service.messages import PastAttempt, ReadPastAttempts
+from service.messages import PastAttempt, ReadStory, RecordedStep, Story
 from service.storage.queries.answering import answer
 from service.storage.queries.rows import instant, micros
 
+STEPS_MAX: Final = 1_000
 KEPT_MAX: Final = 100
 """Attempts that are kept of a run: one that waits for something may be interrupted for months."""
 
@@ -43,10 +44,8 @@ def keep_attempt(  # noqa: PLR0913 - the columns
 
 
 @answer.register
-def _(
-    question: ReadPastAttempts, db: sqlite3.Connection, _now: datetime
-) -> tuple[PastAttempt, ...]:
-    rows = db.execute(
+def _(question: ReadStory, db: sqlite3.Connection, _now: datetime) -> Story:
+    attempts = db.execute(
         """
         SELECT past.attempt, past.started_at, past.ended_at, past.ending, past.message
         FROM past_attempts AS past JOIN runs ON runs.seq = past.run
@@ -54,13 +53,23 @@ def _(
         """,
         (question.run_id,),
     )
-    return tuple(
-        PastAttempt(
-            attempt=row[0],
-            started_at=instant(row[1]),
-            ended_at=instant(row[2]),
-            ending=row[3],
-            message=row[4],
-        )
-        for row in rows.fetchall()
+    steps = db.execute(
+        """
+        SELECT name, recorded_at FROM steps JOIN runs ON runs.seq = steps.run
+        WHERE runs.id = ? ORDER BY recorded_at LIMIT ?
+        """,
+        (question.run_id, STEPS_MAX),
+    )
+    return Story(
+        tuple(
+            PastAttempt(
+                attempt=row[0],
+                started_at=instant(row[1]),
+                ended_at=instant(row[2]),
+                ending=row[3],
+                message=row[4],
+            )
+            for row in attempts.fetchall()
+        ),
+        tuple(RecordedStep(row[0], instant(row[1])) for row in steps.fetchall()),
     )

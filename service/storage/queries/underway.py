@@ -6,6 +6,7 @@ from datetime import datetime
 from service.core.run import Status
 from service.messages import ReadSteps, RecordStep, Suspend
 from service.storage.queries.answering import answer
+from service.storage.queries.attempts import keep_attempt
 from service.storage.queries.rows import micros
 from service.storage.queries.runs import stands
 
@@ -32,7 +33,8 @@ def _(question: ReadSteps, db: sqlite3.Connection, _now: datetime) -> dict[str, 
 
 
 @answer.register
-def _(question: Suspend, db: sqlite3.Connection, _now: datetime) -> bool:
+def _(question: Suspend, db: sqlite3.Connection, now: datetime) -> bool:
+    keep_attempt(db, question.run_id, question.claim, now, ending="suspended")
     done = db.execute(
         """
         UPDATE runs SET status = 'queued', attempt = attempt - 1, due_at = ?
