@@ -67,9 +67,7 @@ def _(question: Finish, db: sqlite3.Connection, now: datetime) -> bool:
 
 @answer.register
 def _(question: Retry, db: sqlite3.Connection, now: datetime) -> bool:
-    keep_attempt(
-        db, question.run_id, question.claim, now, ending="failed", result=question.result
-    )
+    keep_attempt(db, question.run_id, question.claim, now, ending="failed", result=question.result)
     done = db.execute(
         """
         UPDATE runs SET status = 'queued', result = ?, due_at = ?
