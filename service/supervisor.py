@@ -18,14 +18,10 @@ that holds the event loop itself, is ended by a watchdog thread, which each sign
 its run is found at the next start.
 """
 
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from itertools import chain, repeat
-from types import FrameType
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 import outcome
@@ -47,6 +43,7 @@ from service.observability.metrics import is_metered, run_crashed, run_ended
 from service.observability.sentry import capture_failure
 from service.pool import Pool
 from service.pulse import Pulse
+from service.signals import heard_signals
 from service.vault import Vault
 from service.yard import Yard
 
@@ -66,9 +63,15 @@ THREADS_PER_RUNNER: Final = 4
 
 RECOVER_BATCH: Final = 500
 
-_Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
-
 log = get_logger("service.supervisor")
+
+
+@attrs.frozen
+class _Stop:
+    """What signals do: ask for a stop, then cancel everything but the store."""
+
+    asked: trio.Event = attrs.field(factory=trio.Event)
+    everything: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 @attrs.frozen
@@ -78,6 +81,7 @@ class _Means:
     door: Door
     yard: Yard
     loop: LoopWatch
+    stop: _Stop
 
 
 async def supervise(house: House, trades: Trades) -> None:
@@ -98,13 +102,16 @@ async def supervise(house: House, trades: Trades) -> None:
 
 async def _with_store(house: House, trades: Trades, yard: Yard, loop: LoopWatch) -> None:
     door, mailbox = open_mailbox()
+    stop = _Stop()
     async with trio.open_nursery() as root:
         root.start_soon(_keep_store, house, trades, mailbox)
-        with door:
+        with door, _obeyed_signals(house, stop):
             try:
-                await _live(house, trades, _Means(door, yard, loop))
+                with stop.everything:
+                    await _live(house, trades, _Means(door, yard, loop, stop))
             finally:
                 house.hard_exit_after(HARD_EXIT_SECONDS)
+    log.info("service stopped")
 
 
 async def _keep_store(house: House, trades: Trades, mailbox: Mailbox) -> None:
@@ -114,12 +121,11 @@ async def _keep_store(house: House, trades: Trades, mailbox: Mailbox) -> None:
 
 async def _live(house: House, trades: Trades, means: _Means) -> None:
     """Start everything but the store, wait for the stop, and let it drain."""
-    stopping, closing = trio.Event(), trio.Event()
+    closing = trio.Event()
     pool, pulse, door = Pool(), Pulse(), means.door
     grace = house.settings.shutdown_grace_seconds
     await _recover(door)
     async with trio.open_nursery() as everything:
-        everything.start_soon(_obey_signals, house, stopping, everything.cancel_scope)
         everything.start_soon(trades.control, house, _desk(house, door, pool))
         async with trio.open_nursery() as front:
             async with trio.open_nursery() as runners:
@@ -131,17 +137,16 @@ async def _live(house: House, trades: Trades, means: _Means) -> None:
                     if is_metered():
                         gauge = Gauge(door=door.clone(), now=house.now)
                         planners.start_soon(trades.gauge, gauge)
-                    web = _web(house, means, pulse, stopping)
+                    web = _web(house, means, pulse)
                     front.start_soon(_serve_http, house, trades, web, closing)
                     log.info("service started", **_facts(house))
-                    await stopping.wait()
+                    await means.stop.asked.wait()
                     planners.cancel_scope.cancel()
                 pool.stop_hiring()
                 runners.cancel_scope.deadline = trio.current_time() + grace
                 pool.silence_at(trio.current_time() + grace + LAST_WORDS_SECONDS)
             closing.set()
         everything.cancel_scope.cancel()
-    log.info("service stopped")
 
 
 async def _recover(door: Door) -> None:
@@ -165,36 +170,23 @@ async def _recover(door: Door) -> None:
             return
 
 
-async def _obey_signals(house: House, stopping: trio.Event, everything: trio.CancelScope) -> None:
-    grace = house.settings.shutdown_grace_seconds
-    bounds = chain([grace + HARD_EXIT_SECONDS], repeat(HARD_EXIT_SECONDS))
-    with _signals(lambda: house.hard_exit_after(next(bounds))) as signals:
-        async for number in signals:
-            name = signal.Signals(number).name
-            if stopping.is_set():
-                log.warning("stopping at once", signal=name)
-                everything.cancel()
-                return
-            log.info("stopping", signal=name, grace_seconds=grace)
-            stopping.set()
-
-
 @contextmanager
-def _signals(at_once: Callable[[], None]) -> Iterator[AsyncIterator[int]]:
-    """Receive the signals that stop us; `at_once` is called even while a task holds the loop."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    with trio.open_signal_receiver(*numbers) as received:
-        for number in numbers:
-            signal.signal(number, partial(_hear, at_once, signal.getsignal(number)))
-        yield received
+def _obeyed_signals(house: House, stop: _Stop) -> Iterator[None]:
+    grace = house.settings.shutdown_grace_seconds
 
+    def bound_the_end(number: int) -> None:
+        house.hard_exit_after(HARD_EXIT_SECONDS + (grace if number == 1 else 0))
 
-def _hear(
-    at_once: Callable[[], None], receive: _Handler, number: int, frame: FrameType | None
-) -> None:
-    at_once()
-    if callable(receive):
-        receive(number, frame)
+    def obey(number: int, name: str) -> None:
+        if number == 1:
+            log.info("stopping", signal=name, grace_seconds=grace)
+            stop.asked.set()
+        else:
+            log.warning("stopping at once", signal=name)
+            stop.everything.cancel()
+
+    with heard_signals(at_once=bound_the_end, obey=obey):
+        yield
 
 
 def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
@@ -254,14 +246,14 @@ def _plan(house: House, job: CronJob) -> Plan:
     return Plan(job, schedule, max_attempts=retries + 1)
 
 
-def _web(house: House, means: _Means, pulse: Pulse, stopping: trio.Event) -> Web:
+def _web(house: House, means: _Means, pulse: Pulse) -> Web:
     return Web(
         door=means.door.clone(),
         workload=house.workload,
         settings=house.settings,
         pulse=pulse,
         loop=means.loop,
-        stopping=stopping,
+        stopping=means.stop.asked,
         now=house.now,
     )
 

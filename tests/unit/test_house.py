@@ -14,7 +14,7 @@ HOUSE: Final = Path(service.__file__).parent
 FLOORS: Final = (
     ("service.__main__",),
     ("service.cli",),
-    ("service.supervisor", "service.watchdog"),
+    ("service.supervisor", "service.watchdog", "service.signals"),
     ("service.house",),
     ("service.actors",),
     ("service.serving", "service.pool", "service.pulse", "service.yard", "service.client"),
@@ -24,7 +24,6 @@ FLOORS: Final = (
     ("service.config",),
     ("service.tasks",),
     ("service.storage",),
-    ("service.underway",),
     ("service.messages",),
     ("service.observability",),
     ("service.settings",),
