@@ -109,8 +109,8 @@ class Context:
         """Wait for so many seconds, without holding a runner if they are more than a few (5).
 
         The run then goes back to the queue, and the task is called again when they have passed:
-        finished steps and sleeps return at once. Whatever else the attempt is doing is cancelled.
-        Neither a restart makes the wait longer nor does it use up an attempt.
+        finished steps and sleeps return at once. What else the attempt is doing is cancelled after
+        a second. A restart makes the wait no longer, and no attempt is used up.
 
         Sleeps are kept under ``sleep 1``, ``sleep 2``, ... in the order in which they begin; give a
         `name` to those that begin side by side.

@@ -116,7 +116,11 @@ async def _try(step: Step, work: Workspace) -> object:
 async def _call(step: Step, work: Workspace) -> object:
     if step.is_async:
         return await cast("Awaitable[object]", step.call())
-    value = await trio.to_thread.run_sync(step.call, abandon_on_cancel=True, limiter=work.threads)
+    [value] = await trio.to_thread.run_sync(
+        lambda: [step.call()],  # a list, because trio refuses functions that return coroutines
+        abandon_on_cancel=True,
+        limiter=work.threads,
+    )
     return await value if inspect.isawaitable(value) else value
 
 

@@ -7,8 +7,9 @@ not lose work that is done. A later attempt reads what there is, once, when it c
 step; the first claim of a run has nothing to read, and does not ask.
 
 A pause that is longer than a runner should be held ends the attempt: its scope is cancelled, which
-passes through whatever the task catches, and the run is due again when the pause is over. Whatever
-else the attempt was doing is cancelled too, and what was not recorded is done again.
+passes through whatever the task catches, and the run is due again when the pause is over. What else
+the attempt is doing has a moment to finish, or to ask for an earlier end; what was not recorded by
+then is done again.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ __all__ = ["HOLD_SECONDS", "STEPS_MAX", "STEPS_MAX_BYTES", "STEP_MAX_BYTES", "Wo
 
 HOLD_SECONDS: Final = 5.0
 """The longest pause that keeps its runner; for a longer one the run goes back to the queue."""
+
+LEAVE_SECONDS: Final = 1.0
+"""What runs beside a long pause has so much time to finish before it is cancelled."""
 
 STEP_MAX_BYTES: Final = 1_048_576
 """Largest result of a step, as JSON in UTF-8."""
@@ -98,12 +102,11 @@ class Workspace:
 
         Raises StoreUnavailable when the store cannot be read now.
         """
-        if self._records is None:
-            if self._reading is None:
-                self._reading = trio.Lock()
-            async with self._reading:
-                if self._records is None:
-                    self._records = dict(await self.notebook.read())
+        if self._reading is None:
+            self._reading = trio.Lock()
+        async with self._reading:
+            if self._records is None:
+                self._records = dict(await self.notebook.read())
         return self._records
 
     async def record(self, name: str, value: object) -> str:
@@ -143,8 +146,7 @@ class Workspace:
         if self.scope is None:
             raise Permanent("there is no attempt to put back")
         self.due_at = until if self.due_at is None else min(until, self.due_at)
+        await trio.sleep(LEAVE_SECONDS)
         self.scope.cancel()
         await trio.lowlevel.checkpoint()
-        raise Permanent(
-            "a run cannot be put back from within a shielded scope: move the pause out of it"
-        )
+        raise Permanent("the attempt has ended: the run is put back")  # seen in a shield alone
