@@ -8,7 +8,7 @@ ends, so the end of a long step is seen exactly, with the task that took it. A t
 between, because a step that never ends would never be told otherwise: it says what the task is and
 the place in its code where it is held, once for each holding.
 
-The cost, as measured with Python 3.11, is 0.3 µs for each step of a task.
+It costs each step of a task 1 to 2 µs where the shortest step there is takes 5 to 7 µs.
 """
 
 import sys
@@ -20,7 +20,7 @@ from typing import Final
 
 import attrs
 import trio
-from structlog.contextvars import get_contextvars
+from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from service.observability.logs import get_logger
 
@@ -121,8 +121,15 @@ class LoopWatch(trio.abc.Instrument):
 
 
 def _names(task: trio.lowlevel.Task) -> dict[str, object]:
-    """Return what is bound to the log lines of the task, such as its job and run."""
-    return dict(task.context.run(get_contextvars))
+    """Return what is bound to the log lines of the task, such as its job and run.
+
+    Its context is read, not entered: while the task holds the loop, it is in it.
+    """
+    return {
+        variable.name.removeprefix(STRUCTLOG_KEY_PREFIX): value
+        for variable, value in task.context.items()
+        if variable.name.startswith(STRUCTLOG_KEY_PREFIX) and value is not Ellipsis
+    }
 
 
 @contextmanager
