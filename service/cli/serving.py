@@ -14,6 +14,7 @@ import trio
 
 from service.actors.control import open_control_socket
 from service.house import House, Trades
+from service.observability.exceptions import flattened
 from service.observability.logs import get_logger, logging_to
 from service.observability.sentry import capture_crash
 from service.observability.telemetry import telemetry
@@ -79,8 +80,10 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
 def _exit_code(ending: outcome.Outcome[None]) -> int:
     try:
         ending.unwrap()
-    except Exception as error:  # whatever crashed, the log says it and the exit code tells
-        log.exception("the service crashed")
-        capture_crash(error)
-        return EX_CRASHED
-    return 0
+    except Exception as error:  # noqa: BLE001 - whatever crashed, log and exit code tell it
+        cause = flattened(error)
+    else:
+        return 0
+    log.error("the service crashed", exc_info=cause)
+    capture_crash(cause)
+    return EX_CRASHED

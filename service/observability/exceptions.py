@@ -1,5 +1,6 @@
 """An exception as data: types, messages and places, never the values of variables."""
 
+from collections.abc import Iterator
 from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final
@@ -8,7 +9,7 @@ from service.core.results import Result
 from service.core.run import Failure
 from service.core.wire import Json
 
-__all__ = ["describe", "kind_of", "name_of"]
+__all__ = ["describe", "flattened", "kind_of", "name_of"]
 
 OUTER_FRAMES: Final = 4
 INNER_FRAMES: Final = 12
@@ -36,6 +37,23 @@ def describe(error: BaseException, depth: int = DEPTH) -> dict[str, Json]:
         elif error.__context__ is not None and not error.__suppress_context__:
             story["context"] = describe(error.__context__, depth - 1)
     return story
+
+
+def flattened(error: Exception) -> Exception:
+    """Return what a nest of groups holds: its one error, or one group of all its errors.
+
+    Every nursery that an error leaves wraps it once more; the one that matters lies deepest.
+    """
+    leaves = list(_leaves(error))
+    return leaves[0] if len(leaves) == 1 else ExceptionGroup("several errors", leaves)
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error
 
 
 def name_of(error: BaseException) -> str:
