@@ -3,7 +3,6 @@
 import logging
 import resource
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -121,13 +120,10 @@ def _config(log: logging.Logger, limits: Limits) -> Config:
     config.errorlog = log
     config.include_server_header = False
     config.h11_max_incomplete_size = limits.head_bytes
-    config.max_app_queue_size = sys.maxsize  # an app that ended must not block who feeds it
     return config
 
 
 def _leave_limits_to_the_server(app: QuartTrio) -> None:
     """Have each bound in one place, and what a handler does not expect logged and answered here."""
     app.config["MAX_CONTENT_LENGTH"] = None
-    app.config["BODY_TIMEOUT"] = None
-    app.config["RESPONSE_TIMEOUT"] = None
     app.config["PROPAGATE_EXCEPTIONS"] = True

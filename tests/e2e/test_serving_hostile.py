@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from service.serving.limits import Room
 from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, Answer, chunked, get, post, serving
 
 SLOW_HEADS = [b"G", b"GET /health HTTP/1.1\r\nHost:", HEALTH[:-2]]
@@ -89,7 +90,7 @@ async def test_a_slow_client_that_sends_on_still_reads_why() -> None:
     limits = attrs.evolve(PATIENT, head_seconds=0.05)
     async with serving(limits) as house, await house.connect() as client:
         await client.say(HEALTH[:-4])
-        while not client.has_mail():
+        while not client.has_mail():  # noqa: ASYNC110 - the kernel has no event for it
             await trio.lowlevel.checkpoint()
         for late in HEALTH[-4:]:
             await client.say(bytes([late]))
@@ -345,6 +346,29 @@ async def test_large_bodies_wait_for_room_and_small_ones_do_not() -> None:
         house.leave.set()
         assert (await first.answer()).status == 200
         assert (await second.answer()).body == b"y" * 101
+
+
+async def test_quart_has_no_limit_of_its_own() -> None:
+    """A body beyond Quart's 16 MiB arrives when the server allows it."""
+    async with serving() as house:
+        assert (await house.ask(post(b"x" * 17 * 2**20))).status == 200
+
+
+async def test_room_is_given_in_turn() -> None:
+    """A small need that comes later does not overtake a large one."""
+    room, served = Room(10), []
+
+    async def take(size_bytes: int) -> None:
+        await room.take(size_bytes)
+        served.append(size_bytes)
+
+    async with trio.open_nursery() as nursery:
+        for size_bytes in (6, 9, 1):
+            nursery.start_soon(take, size_bytes)
+            await wait_all_tasks_blocked()
+        assert served == [6]
+        room.give_back(6)
+    assert served == [6, 9, 1]
 
 
 @pytest.mark.parametrize("farewell", ["close", "reset"])
