@@ -2,7 +2,7 @@
 
 import attrs
 
-from service.core.wire import Json, NotJson, decode, encode
+from service.core.wire import Json, NotJson, decode, encode_decoded
 
 __all__ = ["BadEnvelope", "Envelope", "parse_envelope"]
 
@@ -41,7 +41,7 @@ def parse_envelope(body: bytes | str) -> Envelope:
     if not job_id:
         raise BadEnvelope("jobId: empty")
     try:
-        return Envelope(job_id, payload, encode(payload))
+        return Envelope(job_id, payload, encode_decoded(payload))
     except NotJson as error:
         raise BadEnvelope(f"payload: {error}") from None
 
