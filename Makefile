@@ -11,7 +11,7 @@ run: $(VENV)/.service
 
 ## test: set up and check everything
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 ## torture: attack durability for ROUNDS rounds; SEED repeats an earlier attack
 torture: $(VENV)/.test
@@ -23,6 +23,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/flake8 service tests
 	$(BIN)/mypy
+
+## bench: speed, as ratios in one run; BENCH="accept cron --json" chooses
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.bench $(BENCH)
 
 ## check-deploy: what is in deploy/, against the schemas of Kubernetes and what the service emits
 check-deploy: $(VENV)/.test

@@ -44,6 +44,7 @@ from service.observability.sentry import capture_failure
 from service.pool import Pool
 from service.pulse import Pulse
 from service.signals import heard_signals
+from service.tasks.outbound import Outbound
 from service.vault import Vault
 from service.yard import Yard
 
@@ -82,6 +83,7 @@ class _Means:
     yard: Yard
     loop: LoopWatch
     stop: _Stop
+    outbound: Outbound
 
 
 async def supervise(house: House, trades: Trades) -> None:
@@ -108,7 +110,8 @@ async def _with_store(house: House, trades: Trades, yard: Yard, loop: LoopWatch)
         with door, _obeyed_signals(house, stop):
             try:
                 with stop.everything:
-                    await _live(house, trades, _Means(door, yard, loop, stop))
+                    async with Outbound() as outbound:
+                        await _live(house, trades, _Means(door, yard, loop, stop, outbound))
             finally:
                 house.hard_exit_after(HARD_EXIT_SECONDS)
     log.info("service stopped")
@@ -205,6 +208,7 @@ def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
             threads=threads,
             cron_timeouts=cron_timeouts,
             now=house.now,
+            outbound=means.outbound,
         )
         for _ in range(count)
     ]

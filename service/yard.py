@@ -73,7 +73,7 @@ class Yard:
                 await call.ended.wait()
             with trio.move_on_after(PATIENCE_SECONDS):  # anew: the loop itself may have been held
                 await call.ended.wait()
-        except trio.Cancelled:
+        except trio.Cancelled:  # noqa: ASYNC103 - a function that has returned, has returned
             call.scope.cancel()
             with trio.move_on_after(PATIENCE_SECONDS, shield=True):
                 await call.ended.wait()

@@ -16,11 +16,13 @@ from service.messages import Door, GetRun, Question
 from service.pool import Pool
 from service.settings import Settings
 from service.tasks.loading import Workload
+from service.tasks.outbound import Outbound
 from service.tasks.registry import Registry
 from service.yard import Yard
 from tests.stores import START, Clock, enqueue, store_behind_door
 
 SETTINGS: Final = Settings()
+OUTBOUND: Final = Outbound()
 
 V = TypeVar("V")
 
@@ -76,6 +78,7 @@ async def at_work(
     *,
     path: Path | None = None,
     settings: Settings = SETTINGS,
+    outbound: Outbound = OUTBOUND,
 ) -> AsyncIterator[AtWork]:
     """Hold a runner of the registered tasks on a virtual clock, for as long as the block lasts."""
     assert clock.autojump_threshold == 0
@@ -92,6 +95,7 @@ async def at_work(
             threads=trio.CapacityLimiter(4),
             cron_timeouts={},
             now=now,
+            outbound=outbound,
         )
         async with trio.open_nursery() as nursery:  # noqa: ASYNC101 - the fixture of one test
             nursery.start_soon(runner.work)

@@ -34,6 +34,7 @@ from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.loading import Workload
 from service.tasks.notebook import StoredNotebook
+from service.tasks.outbound import Outbound
 from service.tasks.task import Task
 from service.tasks.workspace import Workspace
 from service.yard import LeftBehind, Yard
@@ -58,6 +59,7 @@ class Runner:
     threads: trio.CapacityLimiter
     cron_timeouts: Mapping[str, float]
     now: Callable[[], datetime]
+    outbound: Outbound
 
     async def work(self) -> None:
         """Perform runs. When cancelled, the run at hand goes back to the queue first."""
@@ -81,7 +83,7 @@ class Runner:
                 outcome = await self._attempt(run)
                 last_word = self._settle(run, outcome)
         finally:
-            held = await self._tell(run, last_word)
+            held = await self._tell(run, last_word)  # noqa: ASYNC102 - shielded and bounded within
             ended = Ended(
                 run=run,
                 ending=_ending(last_word) if held else Ending.LOST,
@@ -114,6 +116,7 @@ class Runner:
                 threads=self.threads,
                 step_timeout_seconds=self.settings.step_timeout_seconds,
                 now=self.now,
+                outbound=self.outbound,
             ),
         )
         timeout = self._timeout_seconds(run, task)

@@ -146,6 +146,7 @@ class _Counter:
     _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
     _copying: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken_at: float = math.inf
+    _at_work: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _wake_at: float = math.inf
     _written_at: float = -math.inf
     _failing: bool = False
@@ -189,6 +190,7 @@ class _Counter:
         if not self._taken and not self._claiming:
             return
         self._taken_at = trio.current_time()
+        self._at_work.unpark()
         now = self._now()
         questions = [ticket.question for ticket in self._taken]
         try:
@@ -272,11 +274,14 @@ class _Counter:
 
     async def keep_patience(self) -> None:
         """Refuse those who wait when the disk holds a group for too long."""
+        late = StoreUnavailable(f"the disk takes longer than {PATIENCE_SECONDS:.0f} s")
         while True:
-            await trio.sleep(PATIENCE_SECONDS / 10)
-            if trio.current_time() - self._taken_at > PATIENCE_SECONDS:
-                late = StoreUnavailable(f"the disk takes longer than {PATIENCE_SECONDS:.0f} s")
+            if self._taken_at == math.inf:
+                await self._at_work.park()
+            await trio.sleep_until(min(self._taken_at, trio.current_time()) + PATIENCE_SECONDS)
+            while trio.current_time() - self._taken_at >= PATIENCE_SECONDS:
                 self._refuse_all(late)
+                await trio.sleep(1)
 
     def _refuse_all(self, error: StoreUnavailable) -> None:
         """Answer everybody but the claims, which can wait."""

@@ -11,6 +11,7 @@ import attrs
 from service.core.run import Trigger
 from service.observability.logs import Logger
 from service.tasks import steps
+from service.tasks.http import Http
 from service.tasks.steps import RetryOn, Step
 from service.tasks.workspace import Workspace
 
@@ -40,6 +41,11 @@ class Context:
     """Every line carries the run's id, its job, its trigger and the attempt."""
     workspace: Workspace = attrs.field(factory=Workspace, eq=False, repr=False)
     """The service's side of the attempt: nothing that a task needs."""
+
+    @property
+    def http(self) -> Http:
+        """Requests to other services: bounded, traced, and retried as their servers ask."""
+        return Http(self.workspace)
 
     @overload
     async def step(

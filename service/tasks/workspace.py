@@ -23,6 +23,7 @@ import trio
 from service.core.results import Permanent
 from service.core.wire import NotJson, encode
 from service.observability.logs import Logger, get_logger
+from service.tasks.outbound import Outbound
 
 __all__ = ["HOLD_SECONDS", "STEPS_MAX", "STEPS_MAX_BYTES", "STEP_MAX_BYTES", "Workspace"]
 
@@ -80,6 +81,10 @@ class Workspace:
     due_at: datetime | None = None
     """When the run is to go on, if it gave its runner back."""
     pauses: int = 0
+    """Sleeps so far, which are named by their number."""
+    waits: bool = False
+    """Whether a server's wish to be left alone has put this attempt's run back."""
+    outbound: Outbound = attrs.field(factory=Outbound)
     _names: set[str] = attrs.field(factory=set, init=False)
     _reading: trio.Lock | None = attrs.field(default=None, init=False)
     _records: dict[str, str] | None = attrs.field(default=None, init=False)

@@ -109,7 +109,7 @@ def test_exception_is_structured_and_has_no_local_variables(path: Path) -> None:
     """An exception is type, message, stack and cause; values of variables stay where they were."""
 
     def act() -> None:
-        password = "canary-4711"  # noqa: S105 - a canary
+        password = "canary-4711"
         try:
             try:
                 raise KeyError("inner")  # noqa: TRY301 - the exception is the subject

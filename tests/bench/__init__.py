@@ -1,0 +1,1 @@
+"""How fast, as ratios: real processes, alternating sides, medians of several rounds."""

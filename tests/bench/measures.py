@@ -1,0 +1,239 @@
+"""The measures: each yields rows of a name, a figure, and the goal it is held against."""
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from service.client import ask
+from service.core.run import Status
+from service.messages import ListRuns, RunFilter
+from service.settings import read_settings
+from tests.bench.load import Load, paced, press
+from tests.bench.sides import JOBS, bare, free_port, service, short_home, wait_for
+from tests.bench.store_files import fill, lateness_ms, percentile, query
+from tests.harness import launch, until
+
+__all__ = ["MEASURES", "Row"]
+
+DATABASE: Final = "data/runs.sqlite3"
+
+
+@attrs.frozen
+class Row:
+    """One figure; `goal` says what it should be."""
+
+    measure: str
+    figure: float
+    unit: str
+    goal: str = ""
+
+
+def accept(rounds: int, seconds: float) -> Iterator[Row]:
+    """Durable accepted webhooks against bare, with runs going on beside it."""
+    ours: list[Load] = []
+    ceiling: list[Load] = []
+    before = after = 0.0
+    with bare() as base, short_home() as home, service(home) as (side, running):
+        for _ in range(rounds):
+            ceiling.append(press(base.port, seconds=seconds))
+            before = time.time()
+            ours.append(press(side.port, seconds=seconds))
+            after = time.time()
+        memory = side.memory_mib()
+        _drained(home)
+        running.stop()
+        done = query(
+            home / DATABASE,
+            f"SELECT count(*) FROM runs WHERE finished_at BETWEEN {before * 1e6} AND {after * 1e6}",  # noqa: S608
+        )[0][0]
+    assert not any(load.failed for load in (*ours, *ceiling))
+    speed = _median(ours, "per_second") / _median(ceiling, "per_second")
+    yield Row("bare, answers a second", _median(ceiling, "per_second"), "1/s")
+    yield Row("accepted a second ÷ bare", speed, "", "≥ 0.90")
+    yield Row(
+        "p99 of accepting ÷ bare", _median(ours, "p99_ms") / _median(ceiling, "p99_ms"), "", "≤ 1.3"
+    )
+    share = done / (ours[-1].per_second * seconds)
+    yield Row("finished ÷ accepted, during the load", share, "", "≥ 0.5")
+    yield Row("memory after the load", memory, "MiB")
+
+
+def complete(rounds: int, seconds: float) -> Iterator[Row]:
+    """Whole runs, from request to committed result, until the backlog is empty."""
+    ratios = []
+    with bare() as base, short_home() as home, service(home) as (side, _):
+        for _ in range(rounds):
+            ceiling = press(base.port, seconds=seconds)
+            begun = time.monotonic()
+            load = press(side.port, seconds=seconds)
+            _drained(home)
+            whole = load.per_second * seconds / (time.monotonic() - begun)
+            ratios.append(whole / ceiling.per_second)
+    yield Row("complete runs a second ÷ bare", statistics.median(ratios), "", "≥ 0.80")
+
+
+def start_latency(_rounds: int, seconds: float) -> Iterator[Row]:
+    """From enqueue to start at a hundred webhooks a second."""
+    jobs = JOBS.replace("return None", "import time; return time.time()").replace("None:", "float:")
+    with short_home() as home, service(home, jobs=jobs) as (side, running):
+        paced(side.port, per_second=100, seconds=seconds)
+        _drained(home)
+        running.stop()
+        waits = sorted(
+            row[0] * 1000
+            for row in query(
+                home / DATABASE,
+                "SELECT json_extract(result, '$.data') - created_at / 1e6 FROM runs",
+            )
+        )
+    yield Row("enqueue to start, p50", percentile(waits, 0.5), "ms", "≤ 3")
+    yield Row("enqueue to start, p99", percentile(waits, 0.99), "ms", "≤ 15")
+
+
+def telemetry(rounds: int, seconds: float) -> Iterator[Row]:
+    """Accepting with traces, logs and metrics on against the same with them off."""
+    on: list[Load] = []
+    off: list[Load] = []
+    with (
+        short_home() as home_on,
+        short_home() as home_off,
+        service(home_on) as (loud, _),
+        service(home_off, telemetry=False) as (quiet, _),
+    ):
+        for _ in range(rounds):
+            off.append(press(quiet.port, seconds=seconds))
+            on.append(press(loud.port, seconds=seconds))
+    ratio = _median(on, "per_second") / _median(off, "per_second")
+    yield Row("accepted a second, telemetry on ÷ off", ratio, "", "≥ 0.85")
+
+
+def retention(rounds: int, seconds: float) -> Iterator[Row]:
+    """Accepting while a million runs are forgotten against accepting with nothing to forget."""
+    busy: list[Load] = []
+    calm: list[Load] = []
+    with short_home() as old, short_home() as young:
+        fill(old / DATABASE, 1_000_000, "ok", age=timedelta(days=400))
+        fill(young / DATABASE, 1_000_000, "ok", age=timedelta(hours=1))
+        with service(old) as (pruning, _), service(young) as (resting, running):
+            for _ in range(rounds):
+                calm.append(press(resting.port, seconds=seconds, connections=8))
+                busy.append(press(pruning.port, seconds=seconds, connections=8))
+            running.stop()
+        left = query(old / DATABASE, "SELECT count(*) FROM runs WHERE started_at = finished_at")
+    p99 = _median(busy, "p99_ms") / _median(calm, "p99_ms")
+    yield Row("p99 of accepting while pruning ÷ without", p99, "", "≤ 1.5")
+    yield Row("runs still to forget after it", left[0][0], "")
+
+
+def cron(_rounds: int, seconds: float) -> Iterator[Row]:
+    """A thousand cron jobs, spread over the seconds of the minute: lateness, and cost at rest."""
+    spread = "".join(
+        f"    CronJob(id='j{n}', schedule='{n % 60} * * * * *', job_id='noop'),\n"
+        for n in range(1000)
+    )
+    jobs = f"from service import CronJob\n{JOBS}\nCRON_JOBS = [\n{spread}]\n"
+    with short_home() as home, service(home, jobs=jobs) as (_, running):
+        time.sleep(max(seconds, 10))
+        running.stop()
+        late = lateness_ms(home / DATABASE, "tick", "started_at - tick < 30000000")
+    yield Row("1,000 cron jobs: start after the tick, p50", percentile(late, 0.5), "ms")
+    yield Row("1,000 cron jobs: start after the tick, p99", percentile(late, 0.99), "ms", "< 50")
+    asleep = jobs.replace(" * * * * *'", " 0 0 1 1 *'")
+    with short_home() as home, service(home, jobs=asleep) as (side, _):
+        time.sleep(2)
+        before = side.cpu_seconds()
+        time.sleep(20)
+        share = (side.cpu_seconds() - before) / 20 * 100
+        memory = side.memory_mib()
+    yield Row("1,000 cron jobs asleep, processor", share, "% of a core", "< 0.5")
+    yield Row("1,000 cron jobs asleep, memory", memory, "MiB", "≤ 90")
+
+
+def starting(rounds: int, _seconds: float) -> Iterator[Row]:
+    """From start to the first 202, with and without a backlog."""
+    ours, ceiling, backlog = [], [], []
+    for _ in range(rounds):
+        begun = time.monotonic()
+        with bare():
+            ceiling.append(time.monotonic() - begun)
+        with short_home() as home:
+            ours.append(_first_answer(home))
+        with short_home() as home:
+            fill(home / DATABASE, 100_000, "queued", age=timedelta(hours=1))
+            backlog.append(_first_answer(home))
+    first = statistics.median(ours) / statistics.median(ceiling)
+    yield Row("start to first answer ÷ bare", first, "", "≤ 1.3")
+    later = statistics.median(backlog) - statistics.median(ours)
+    yield Row("the same with 100,000 queued, later by", later, "s", "≤ 0.3")
+
+
+def _first_answer(home: Path) -> float:
+    begun = time.monotonic()
+    with service(home) as (side, _):
+        press(side.port, seconds=0.1, connections=1)
+        return time.monotonic() - begun - 0.1
+
+
+def drain(_rounds: int, _seconds: float) -> Iterator[Row]:
+    """A hundred thousand queued runs that do nothing, and an orphan among them."""
+    count = 100_000
+    with short_home() as home:
+        jobs = JOBS.replace("return None", "import trio; await trio.sleep(ctx.max_attempts - 4)")
+        path = home / DATABASE
+        fill(path, count, "queued", age=timedelta(hours=1))
+        running = launch(home, jobs, PORT=str(free_port()))
+        wait_for(int(running.environ["PORT"]))
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.wait()
+        orphans = query(path, "SELECT count(*) FROM runs WHERE status = 'running'")[0][0]
+        with service(home, jobs=jobs) as (_, again):
+            started = time.time()
+            _drained(home)
+            again.stop()
+        ended = query(
+            path,
+            "SELECT min(finished_at) FILTER (WHERE crashes > 0), min(finished_at), "
+            "max(finished_at), count(*) FROM runs",
+        )[0]
+    yield Row("orphans that a kill -9 left", orphans, "")
+    if ended[0] is not None:
+        yield Row("first orphan done after the restart", ended[0] / 1e6 - started, "s", "< 2")
+    rate = ended[3] / ((ended[2] - ended[1]) / 1e6)
+    yield Row("drain of 100,000 queued runs", rate, "1/s", "≥ 3000")
+
+
+def _drained(home: Path) -> None:
+    """Wait until nothing is queued or running."""
+    settings = read_settings({"RUN_STORE_SQLITE_PATH": str(home / DATABASE)})
+
+    def empty() -> bool:
+        return not any(
+            ask(settings, ListRuns(RunFilter(status=status, limit=1)))
+            for status in (Status.QUEUED, Status.RUNNING)
+        )
+
+    until(empty, "the backlog is empty", seconds=600)
+
+
+def _median(loads: list[Load], field: str) -> float:
+    values: list[float] = [getattr(load, field) for load in loads]
+    return statistics.median(values)
+
+
+MEASURES: Final[dict[str, Callable[[int, float], Iterator[Row]]]] = {
+    "accept": accept,
+    "complete": complete,
+    "start_latency": start_latency,
+    "telemetry": telemetry,
+    "retention": retention,
+    "cron": cron,
+    "starting": starting,
+    "drain": drain,
+}
