@@ -268,15 +268,18 @@ async def _exchange(client: "httpx.AsyncClient", call: _Call) -> "httpx.Response
     import httpx  # noqa: PLC0415 - as above
 
     streamed = await client.send(call.request, stream=True)
+    raw = bytearray()
     try:
-        raw = bytearray()
-        async for chunk in streamed.aiter_raw():
-            raw += chunk
-            if len(raw) > call.max_bytes:
-                raise _TooLarge
+        with trio.CancelScope() as enough:
+            async for chunk in streamed.aiter_raw():
+                raw += chunk
+                if len(raw) > call.max_bytes:
+                    enough.cancel()  # the library's generators have to be left from within
     finally:
         with trio.move_on_after(1, shield=True), suppress(httpx.HTTPError):
             await streamed.aclose()
+    if len(raw) > call.max_bytes:
+        raise _TooLarge
     headers = [
         (name, value)
         for name, value in streamed.headers.multi_items()
