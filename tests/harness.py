@@ -33,7 +33,7 @@ def until(probe: Callable[[], T | None], what: str, seconds: float = START_SECON
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = probe()
-        if found is not None and found is not False:
+        if found:
             return found
         time.sleep(0.01)
     raise AssertionError(f"not within {seconds:g} s: {what}")

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from service.actors.runner import Runner
+from service.actors.store import Hop, inline
 from service.core.run import Run
 from service.core.wire import Json, decode, encode
 from service.messages import Door, GetRun, Question
@@ -78,13 +79,14 @@ async def at_work(
     *,
     path: Path | None = None,
     settings: Settings = SETTINGS,
+    hop: Hop = inline,
     outbound: Outbound = OUTBOUND,
 ) -> AsyncIterator[AtWork]:
     """Hold a runner of the registered tasks on a virtual clock, for as long as the block lasts."""
     assert clock.autojump_threshold == 0
     now = Clock()
     pool = Pool()
-    async with store_behind_door(path, now=now) as door, trio.open_nursery() as yard:
+    async with store_behind_door(path, now=now, hop=hop) as door, trio.open_nursery() as yard:
         own = ListeningDoor(door.clone()._mailbox)  # noqa: SLF001 - a door like any other
         runner = Runner(
             door=own,

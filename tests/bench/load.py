@@ -50,7 +50,14 @@ def press(port: int, *, seconds: float, connections: int = 32) -> Load:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT % (mark, BODY))
         script.flush()
-        words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", script.name]
+        words = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{max(1, round(seconds))}s",
+            "-s",
+            script.name,
+        ]
         done = subprocess.run(
             [*words, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
         )

@@ -1,7 +1,9 @@
 """`service cron`, `next` and `verify`, against the real process and its file."""
 
 import json
+import signal
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,70 @@ def test_cron_by_the_second_runs_on_time_and_is_accounted_for(home: Path) -> Non
     stopped.kill()
     done = stopped.command("verify")
     assert (done.returncode, done.stdout.splitlines()[-1].split(": ")[1]) == (0, "no differences")
+
+
+def test_stalled_process_loses_no_tick_and_repeats_none(home: Path) -> None:
+    """A process that was suspended accounts for the ticks in between when it goes on."""
+    with serving(home, JOBS) as service:
+        until(lambda: len(_ticks(service.runs(), "seconds")) >= 2, "two ticks have run")
+        service.signal(signal.SIGSTOP)
+        resumed = time.time() + 3
+        until(lambda: time.time() >= resumed, "three seconds have passed")
+        service.signal(signal.SIGCONT)
+        until(
+            lambda: [
+                line
+                for line in service.logged("ticks did not run")
+                if (line["cron_id"], line["outcome"]) == ("seconds", "coalesced")
+            ],
+            "the ticks of the stall are accounted for",
+        )
+        ticks = _ticks(service.runs(), "seconds")
+        assert len(ticks) == len(set(ticks))
+        assert service.command("verify").returncode == 0
+
+
+POLICIES = """
+from service import Context, CronJob, task
+import trio
+
+@task("wait", retries=3, retry_base_seconds=0)
+async def wait(ctx: Context, payload: float) -> str:
+    await trio.sleep(payload)
+    return str(ctx.tick)
+
+@task("fail", retries=3, retry_base_seconds=0)
+async def fail(ctx: Context) -> None:
+    raise RuntimeError("always")
+
+CRON_JOBS = [
+    CronJob(id="newest", schedule="* * * * * *", job_id="wait", payload=600,
+            overlap="cancel_previous"),
+    CronJob(id="once", schedule="* * * * * *", job_id="fail", retries=0),
+    CronJob(id="brief", schedule="* * * * * *", job_id="wait", payload=600, retries=0,
+            timeout=0.2),
+    CronJob(id="off", schedule="* * * * * *", job_id="wait", payload=0, enabled=False),
+]
+"""
+
+
+def test_each_job_has_its_own_policies(home: Path) -> None:
+    """A job's overlap, retries, timeout and enabled hold for its runs, whatever its task's are."""
+    with serving(home, POLICIES, SHUTDOWN_GRACE_SECONDS="0") as service:
+
+        def ended(cron_id: str, status: str) -> list[dict[str, Json]]:
+            wanted = (cron_id, status)
+            return [run for run in service.runs() if (run["cronId"], run["status"]) == wanted]
+
+        cancelled = until(lambda: ended("newest", "cancelled"), "a newer tick has cancelled one")
+        failed = until(lambda: ended("once", "error"), "a run without retries has failed")
+        late = until(lambda: ended("brief", "error"), "a run has timed out")
+        assert "cancelled" in str(cancelled[0]["result"])
+        assert (failed[0]["attempt"], failed[0]["maxAttempts"]) == (1, 1)
+        assert "timed out after 0.2 s" in str(late[0]["result"])
+        assert not _ticks(service.runs(), "off")
+        assert service.command("verify").returncode == 0
+        assert service.stop() == 0
 
 
 def _ticks(runs: list[dict[str, Json]], cron_id: str) -> list[object]:
