@@ -1,17 +1,20 @@
 """What a task is told about the attempt that it is, and what it can do with it."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, TypeVarTuple, overload
 
 import attrs
+import trio
 
 from service.core.run import Trigger
 from service.observability.logs import Logger
-from service.tasks import steps
+from service.tasks import processes, steps
 from service.tasks.http import Http
+from service.tasks.processes import OUTPUT_MAX_BYTES, Finished
 from service.tasks.steps import RetryOn, Step
 from service.tasks.workspace import Workspace
 
@@ -122,3 +125,36 @@ class Context:
         `name` to those that begin side by side.
         """
         await steps.sleep(seconds, name, self.workspace)
+
+    async def run_process(  # noqa: PLR0913 - what a program is started with
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        max_bytes: int = OUTPUT_MAX_BYTES,
+    ) -> Finished:
+        """Run a program, without a shell, and return its code and what it wrote.
+
+        `env` is added to the service's own environment. Of stdout and of stderr `max_bytes` are
+        kept each, as UTF-8 with bad bytes replaced; the rest is read and dropped. What it returns
+        is JSON, so it can be a step, which also bounds its time:
+        ``await ctx.step("clone", ctx.run_process, ["git", "clone", url], timeout=60)``.
+
+        Raises ProcessError for any other code than 0, unless `check` is off, and OSError if it
+        cannot be started. When it is cancelled, also by a timeout or a stop of the service, the
+        program and whatever it has started are ended: by SIGTERM, and SIGKILL a moment later.
+        """
+        return await processes.run_process(
+            command, stdin=stdin, cwd=cwd, env=env, check=check, max_bytes=max_bytes
+        )
+
+    def check_cancelled(self) -> None:
+        """Leave a plain ``def`` task whose time is over: call it now and then in a long loop.
+
+        Raises Cancelled, to be let through, when the attempt was cancelled or has timed out.
+        Without it the thread goes on, unheard, until it ends by itself.
+        """
+        trio.from_thread.check_cancelled()

@@ -14,6 +14,7 @@ from service.core.run import Trigger
 from service.observability.logs import get_logger
 from service.tasks import builtin
 from service.tasks.context import Context
+from service.tasks.http import HttpError
 from service.tasks.registry import Registry, task
 
 CTX = Context(
@@ -27,9 +28,9 @@ CTX = Context(
 )
 
 
-def test_an_author_imports_seven_names_and_nothing_else() -> None:
+def test_an_author_imports_eight_names_and_nothing_else() -> None:
     """The package exports what it says, and each name is the real thing."""
-    named = [Context, CronJob, Permanent, RetryAfter, error, ok, task]
+    named = [Context, CronJob, HttpError, Permanent, RetryAfter, error, ok, task]
     assert [getattr(service, name) for name in service.__all__] == named
 
 
@@ -45,6 +46,13 @@ def test_importing_the_package_takes_no_time() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     modules = loaded.stdout.decode().split()
     assert not {"attrs", "cattrs", "trio", "structlog", "croniter"} & set(modules)
+
+
+def test_a_service_that_asks_nobody_loads_no_client() -> None:
+    """The HTTP client is imported when a task first makes a request."""
+    code = "import sys, service.cli.serving; print('httpx' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert loaded.stdout == b"False\n"
 
 
 async def test_echo_returns_its_payload() -> None:
