@@ -112,9 +112,10 @@ def write_question(question: Question[object] | Order[object]) -> bytes:
 def read_question(line: bytes) -> Question[object] | Order[object]:
     """Return the question of a line. Raises ValueError if it is none, or may not be asked here."""
     message = decode(line)
-    if not isinstance(message, dict) or message.get("ask") not in _NAMES:
+    name = message.get("ask") if isinstance(message, dict) else None
+    if not isinstance(message, dict) or not isinstance(name, str) or name not in _NAMES:
         raise ValueError(f"not a question; expected one of {', '.join(_NAMES)}")
-    kind = _NAMES[str(message["ask"])]
+    kind = _NAMES[name]
     try:
         return _CONVERTER.structure(message.get("with"), kind)
     except Exception as error:  # cattrs raises whatever a value's hook raises

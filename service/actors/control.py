@@ -13,6 +13,7 @@ import trio
 
 from service.core.errors import ConfigError, StoreUnavailable
 from service.desk import Desk
+from service.observability.logs import get_logger
 from service.protocol import (
     Progress,
     Refusal,
@@ -29,6 +30,11 @@ CONNECTIONS_MAX: Final = 32
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for a question; an order to run a task also holds a payload, as large as a webhook's."""
 
+PATH_MAX_BYTES: Final = 107
+"""`sun_path` of unix(7) has 108, with the zero at its end."""
+
+log = get_logger("service.control")
+
 
 @contextmanager
 def open_control_socket(path: Path) -> Iterator[socket.socket]:
@@ -37,6 +43,12 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
     A socket that a dead service left behind is replaced. Raises ConfigError when another service
     answers at `path`, or when it cannot be opened.
     """
+    length = len(os.fsencode(path))
+    if length > PATH_MAX_BYTES:
+        raise ConfigError(
+            f"CONTROL_SOCKET: {str(path)!r} is {length} bytes long; the path of a Unix socket has "
+            f"{PATH_MAX_BYTES} at most, so choose a shorter one, or one relative to the folder"
+        )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,3 +137,6 @@ async def _reply(line: bytes, desk: Desk, asker: _Asker) -> bytes:
         return write_verdict(await desk.serve(read_question(line), asker.tell))
     except (ValueError, Refusal, StoreUnavailable) as error:
         return write_refusal(str(error))
+    except Exception as error:  # no question may end the service
+        log.exception("a question failed")
+        return write_refusal(f"the question failed: {type(error).__name__}: {error}")
