@@ -22,10 +22,12 @@ from service.messages import (
     Door,
     Enqueue,
     GetRun,
+    Headway,
     ListTasks,
     Order,
     PauseJobs,
     Question,
+    ReadHeadway,
     ResumeJobs,
     RetryRun,
     TriggerRun,
@@ -56,6 +58,8 @@ class Desk:
     cancel_attempt: Callable[[str], None]
     """Ends the work on a run that the store has been told is cancelled."""
     now: Callable[[], datetime]
+    headway: Callable[[str], Headway | None] = lambda _: None
+    """Tells how far a run is that is worked on."""
 
     async def serve(
         self, asked: Question[V] | Order[V], tell: Callable[[Progress], Awaitable[None]]
@@ -94,6 +98,8 @@ class Desk:
         match order:
             case ListTasks():
                 return tuple(sorted(self.workload.tasks))
+            case ReadHeadway(run_id=run_id):
+                return self.headway(run_id)
             case _:
                 raise Refusal(f"nobody carries out {type(order).__name__}")
 

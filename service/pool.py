@@ -1,4 +1,4 @@
-"""The handle on the runners: stop hiring, cancel one run, cut the last words short."""
+"""The handle on the runners: stop hiring, cancel one run, see how far it is, cut the last words."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import attrs
 import trio
+
+from service.messages import Headway
 
 T = TypeVar("T")
 
@@ -18,6 +20,7 @@ class Pool:
     _hires: bool = True
     _idle: set[trio.CancelScope] = attrs.field(factory=set)
     _working: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+    _headway: dict[str, Headway] = attrs.field(factory=dict)
     _speaking: set[trio.CancelScope] = attrs.field(factory=set)
     _silent_at: float = math.inf
 
@@ -42,6 +45,16 @@ class Pool:
                 yield
             finally:
                 del self._working[run_id]
+                self._headway.pop(run_id, None)
+
+    def note_headway(self, run_id: str, headway: Headway) -> None:
+        """Keep how far a run is, while it is worked on; from any thread."""
+        if run_id in self._working:
+            self._headway[run_id] = headway
+
+    def headway(self, run_id: str) -> Headway | None:
+        """Return how far a run is, if someone is at it and has said so."""
+        return self._headway.get(run_id)
 
     @contextmanager
     def last_word(self) -> Iterator[trio.CancelScope]:

@@ -221,6 +221,7 @@ def _desk(house: House, door: Door, pool: Pool) -> Desk:
         workload=house.workload,
         vault=Vault(own, house.settings.run_store_sqlite_path),
         cancel_attempt=pool.cancel,
+        headway=pool.headway,
         now=house.now,
     )
 

@@ -117,6 +117,7 @@ class Runner:
                 step_timeout_seconds=self.settings.step_timeout_seconds,
                 now=self.now,
                 outbound=self.outbound,
+                note_headway=partial(self.pool.note_headway, run.id),
             ),
         )
         timeout = self._timeout_seconds(run, task)

@@ -14,10 +14,10 @@ from service.cli.facts import run_json, shortened
 from service.cli.finding import no_run, whole_id
 from service.cli.following import follow_runs
 from service.cli.times import duration, span
-from service.client import ask
+from service.client import NoService, ask, ask_service
 from service.core.run import Run, Status, Trigger
 from service.core.wire import Json, decode, rfc3339
-from service.messages import GetRun, ListRuns, ReadStory, RunFilter, Story
+from service.messages import GetRun, Headway, ListRuns, ReadHeadway, ReadStory, RunFilter, Story
 from service.settings import Settings, read_settings
 
 __all__ = ["print_run", "runs", "show"]
@@ -94,15 +94,43 @@ def print_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
     if run is None:
         raise no_run(run_id)
     story = ask(settings, ReadStory(run_id))
+    headway = _headway(settings, run)
     if as_json:
-        print_json({**run_json(run), "traceId": trace_id(run), **_story_json(story)})
+        more = {"traceId": trace_id(run), "progress": _progress_json(headway), **_story_json(story)}
+        print_json({**run_json(run), **more})
         return
     table = Table(show_header=False)
     for name, value in run_json(run).items():
         table.add_row(name, value if isinstance(value, str) else pretty(value))
     table.add_row("trace", trace_id(run) or "null")
+    table.add_row("progress", _progress_words(headway))
     print_table(table)
     print_table(_timeline(run, story))
+
+
+def _headway(settings: Settings, run: Run) -> Headway | None:
+    """Return how far the task says that it is; only the service that runs it knows."""
+    if run.status is not Status.RUNNING:
+        return None
+    try:
+        return ask_service(settings, ReadHeadway(run.id))
+    except NoService:
+        return None
+
+
+def _progress_json(headway: Headway | None) -> Json:
+    if headway is None:
+        return None
+    moment = rfc3339(headway.at)
+    return {"done": headway.done, "total": headway.total, "note": headway.note, "at": moment}
+
+
+def _progress_words(headway: Headway | None) -> str:
+    if headway is None:
+        return "null"
+    total = "" if headway.total is None else f" of {headway.total:.12g}"
+    note = f": {headway.note}" if headway.note else ""
+    return f"{headway.done:.12g}{total}{note} ({rfc3339(headway.at)})"
 
 
 def _timeline(run: Run, story: Story) -> Table:

@@ -72,7 +72,7 @@ from service.messages.runs import (
     Retry,
     RunFilter,
 )
-from service.messages.underway import ReadSteps, RecordStep, Suspend
+from service.messages.underway import Headway, ReadHeadway, ReadSteps, RecordStep, Suspend
 
 __all__ = [
     "MAILBOX_SIZE",
@@ -97,6 +97,7 @@ __all__ = [
     "Finish",
     "GetRun",
     "GiveUpCopy",
+    "Headway",
     "JobQueue",
     "LastTick",
     "ListCronDefinitions",
@@ -117,6 +118,7 @@ __all__ = [
     "Pruned",
     "Question",
     "ReadCronStates",
+    "ReadHeadway",
     "ReadLastTicks",
     "ReadNews",
     "ReadOutcomes",

@@ -1,4 +1,4 @@
-"""What is asked about a run while an attempt is under way: what its steps returned, its pauses."""
+"""What is asked about a run while an attempt is under way: steps, pauses, headway."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,6 +6,7 @@ from datetime import datetime
 import attrs
 
 from service.messages.door import Question
+from service.messages.operator import Order
 
 
 @attrs.frozen
@@ -32,3 +33,20 @@ class Suspend(Question[bool]):
     run_id: str
     claim: int
     due_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Headway:
+    """How far an attempt says that it is."""
+
+    done: float
+    total: float | None
+    note: str | None
+    at: datetime
+
+
+@attrs.frozen
+class ReadHeadway(Order["Headway | None"]):
+    """Read how far a run is; None if nobody works on it now, or its task does not say."""
+
+    run_id: str

@@ -126,6 +126,14 @@ class Context:
         """
         await steps.sleep(seconds, name, self.workspace)
 
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Say how far the task is: ``ctx.progress(3, 10, "fetching")``; as often as it likes.
+
+        ``service show`` has the latest, and the log one in ten seconds and the last. It is kept in
+        memory, so it costs next to nothing. A plain ``def`` task may call it too.
+        """
+        self.workspace.tell_headway(done, total, note)
+
     async def run_process(  # noqa: PLR0913 - what a program is started with
         self,
         command: Sequence[str],

@@ -22,6 +22,7 @@ import trio
 
 from service.core.results import Permanent
 from service.core.wire import NotJson, encode
+from service.messages import Headway
 from service.observability.logs import Logger, get_logger
 from service.tasks.outbound import Outbound
 
@@ -41,6 +42,10 @@ STEPS_MAX_BYTES: Final = 16 * STEP_MAX_BYTES
 """What the steps of a run may return together: every later attempt reads it."""
 
 NAME_MAX: Final = 128
+NOTE_MAX: Final = 500
+
+HEADWAY_EVERY: Final = timedelta(seconds=10)
+"""How often progress is logged; it can be asked for at any time."""
 
 
 class Notebook(Protocol):
@@ -85,6 +90,9 @@ class Workspace:
     waits: bool = False
     """Whether a server's wish to be left alone has put this attempt's run back."""
     outbound: Outbound = attrs.field(factory=Outbound)
+    note_headway: Callable[[Headway], None] = lambda _: None
+    """Lets an operator see how far the task is."""
+    _headway_logged_at: datetime | None = attrs.field(default=None, init=False)
     _names: set[str] = attrs.field(factory=set, init=False)
     _reading: trio.Lock | None = attrs.field(default=None, init=False)
     _records: dict[str, str] | None = attrs.field(default=None, init=False)
@@ -138,6 +146,15 @@ class Workspace:
         await self.notebook.write(name, result)
         records[name] = result
         return result
+
+    def tell_headway(self, done: float, total: float | None, note: str | None) -> None:
+        """Let it be seen how far the task is, and log it now and then; from any thread."""
+        now = self.now()
+        self.note_headway(Headway(done=done, total=total, note=note and note[:NOTE_MAX], at=now))
+        last = self._headway_logged_at
+        if last is None or done == total or now - last >= HEADWAY_EVERY:
+            self._headway_logged_at = now
+            self.log.info("progress", done=done, total=total, note=note)
 
     async def pause(self, until: datetime) -> None:
         """Wait, in the runner if it is not long; else end the attempt, to go on at `until`."""

@@ -73,7 +73,10 @@ async def test_a_program_that_is_not_there_is_an_error() -> None:
 
 async def test_output_is_bounded() -> None:
     """A program that writes much is heard out, and the beginning is kept."""
-    code = "import sys; sys.stdout.write('x' * 50_000_000); sys.stderr.buffer.write(b'\\xc3\\xa9\\xff')"
+    code = (
+        "import sys; sys.stdout.write('x' * 50_000_000); "
+        "sys.stderr.buffer.write(b'\\xc3\\xa9\\xff')"
+    )
     finished = await CTX.run_process(python(code))
     assert finished["stdout"] == "x" * OUTPUT_MAX_BYTES
     assert finished["stderr"] == "é\N{REPLACEMENT CHARACTER}"
