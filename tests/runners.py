@@ -73,7 +73,7 @@ class AtWork:
 
 
 @asynccontextmanager
-async def at_work(
+async def at_work(  # noqa: PLR0913 - each has its usual value
     registry: Registry,
     clock: MockClock,
     *,
