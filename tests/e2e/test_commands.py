@@ -1,0 +1,210 @@
+"""`service runs`, `show` and `check`, beside a living service and beside a stopped one."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.core.wire import Json
+from tests.harness import Service, launch, serving, short_home
+
+JOBS = """
+import trio
+from service import Context, CronJob, Permanent, task
+
+@task("fail", retries=0)
+async def fail(ctx: Context) -> None:
+    raise Permanent("[red]no use[/red]")
+
+@task("wait", timeout=90, retries=2)
+async def wait(ctx: Context) -> None:
+    await trio.sleep_forever()
+
+CRON_JOBS = [
+    CronJob(id="yearly", schedule="30 4 1 1 *", job_id="wait", timezone="Europe/Berlin"),
+    CronJob(id="never", schedule="* * * * *", job_id="fail", enabled=False),
+]
+"""
+SECRET = "canary-secret"
+
+
+@pytest.fixture(scope="module", params=["beside a service", "without one"])
+def house(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Four runs: ok, error, ok with a delivery id, and one that runs or is queued again."""
+    with short_home() as home, serving(home, JOBS, SHUTDOWN_GRACE_SECONDS="0") as service:
+        asked: list[tuple[Json, dict[str, str]]] = [
+            ({"jobId": "echo", "payload": "first"}, {}),
+            ({"jobId": "fail"}, {}),
+            ({"jobId": "echo", "payload": {"ü": [1, "[b]2"]}}, {"Idempotency-Key": "key-1"}),
+        ]
+        for body, headers in asked:
+            answer = service.post(body, headers)
+            service.run_until(answer.headers["X-Run-Id"], "ok", "error")
+        waiting = service.post({"jobId": "wait"}).headers["X-Run-Id"]
+        service.run_until(waiting, "running")
+        if request.param == "without one":
+            assert service.stop() == 0
+        yield service
+
+
+def answered(house: Service, *words: str) -> str:
+    done = house.command(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def listed(house: Service, *words: str) -> list[dict[str, Json]]:
+    found = json.loads(answered(house, "runs", "--json", *words))
+    assert isinstance(found, list)
+    return found
+
+
+def test_runs_are_listed_newest_first(house: Service) -> None:
+    """Each run is an object of its own, with the facts that the store has."""
+    runs = listed(house)
+    assert [run["jobId"] for run in runs] == ["wait", "echo", "fail", "echo"]
+    assert runs == house.runs()
+    assert runs[1]["deliveryId"] == "key-1"
+    assert runs[1]["payload"] == {"ü": [1, "[b]2"]}
+    assert runs[2]["result"] == {"status": "error", "message": "[red]no use[/red]"}
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        (["--job-id", "echo"], ["echo", "echo"]),
+        (["--job-id", "none"], []),
+        (["--status", "ok"], ["echo", "echo"]),
+        (["--status", "error"], ["fail"]),
+        (["--status", "cancelled"], []),
+        (["--trigger", "webhook", "--limit", "2"], ["wait", "echo"]),
+        (["--trigger", "cron"], []),
+        (["--trigger", "manual"], []),
+        (["--since", "1h"], ["wait", "echo", "fail", "echo"]),
+        (["--since", "0s"], []),
+        (["--limit", "1"], ["wait"]),
+        (["--job-id", "echo", "--status", "ok", "--limit", "1"], ["echo"]),
+    ],
+)
+def test_filters_narrow_the_list(house: Service, words: list[str], jobs: list[str]) -> None:
+    """Every filter holds, and several hold together."""
+    assert [run["jobId"] for run in listed(house, *words)] == jobs
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--status", "done"], "'done' is not one of"),
+        (["--trigger", "me"], "'me' is not one of"),
+        (["--since", "yesterday"], "'yesterday' is not a span such as 90s"),
+        (["--limit", "0"], "0 is not in the range"),
+        (["--limit", "10001"], "10001 is not in the range"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_accepted(
+    house: Service, words: list[str], names: str
+) -> None:
+    """A slip of the fingers is no crash."""
+    done = house.command("runs", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert names in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_table_has_whole_ids_and_takes_text_as_it_is(house: Service) -> None:
+    """In a pipe nothing is folded, cut or coloured, so grep and cut work; markup is text."""
+    lines = answered(house, "runs").splitlines()
+    heading = next(line for line in lines if "jobId" in line)
+    assert [*heading.replace("created (UTC)", "created").split()] == [
+        "run", "jobId", "status", "trigger", "attempt", "created", "result",
+    ]  # fmt: skip
+    for run in listed(house):
+        (line,) = [line for line in lines if str(run["id"]) in line]
+        assert str(run["jobId"]) in line
+        assert str(run["createdAt"]) in line
+    assert any('"message":"[red]no use[/red]"' in line for line in lines)
+
+
+def test_show_tells_one_run(house: Service) -> None:
+    """As a table for a person, and as an object that holds what the list has."""
+    run = listed(house, "--status", "error")[0]
+    shown = json.loads(answered(house, "show", "--json", str(run["id"])))
+    assert {name: shown[name] for name in run} == run
+    table = answered(house, "show", str(run["id"]))
+    assert str(run["id"]) in table
+    assert "[red]no use[/red]" in table
+
+
+def test_unknown_run_is_1_and_names_the_way_on(house: Service) -> None:
+    """A typo is told apart from a store that cannot be asked."""
+    done = house.command("show", "no-such-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no-such-run" in done.stderr
+    assert "service runs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_shows_what_is_in_force(house: Service) -> None:
+    """Settings with their source, tasks with their place, cron jobs with their next ticks."""
+    printed = answered(house, "check")
+    assert "SHUTDOWN_GRACE_SECONDS" in printed
+    (grace,) = [line for line in printed.splitlines() if "SHUTDOWN_GRACE_SECONDS" in line]
+    assert grace.split()[1:] == ["0", "environment"]
+    (task,) = [line for line in printed.splitlines() if "jobs.py" in line and "90 s" in line]
+    assert task.split()[0] == "wait"
+    assert "Europe/Berlin" in printed
+    assert "-01-01T03:30:00.000Z" in printed
+    assert "not enabled" in printed
+
+
+def test_no_service_and_no_store_is_69(home: Path) -> None:
+    """Where nothing ever ran there is nothing to ask; and asking makes nothing."""
+    service = launch(home, RUN_STORE_SQLITE_PATH="elsewhere/runs")
+    service.kill()
+    for words in (["runs"], ["show", "x"]):
+        done = service.command(*words)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert "service run" in done.stderr
+    assert not (home / "elsewhere").exists()
+
+
+def test_foreign_store_is_74_and_stays_as_it_was(home: Path) -> None:
+    """A file that is not ours is refused with one line, by the service and by the commands."""
+    (home / "data").mkdir()
+    (home / "data" / "runs.sqlite3").write_text("dear diary")
+    service = launch(home)
+    assert service.wait() == 74
+    done = service.command("runs")
+    assert (done.returncode, done.stdout) == (74, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("data/runs.sqlite3: is not a SQLite database")
+    assert (home / "data" / "runs.sqlite3").read_text() == "dear diary"
+
+
+def test_wrong_settings_are_78_and_named_all_at_once(home: Path) -> None:
+    """Each wrong variable has its line, a secret is not shown, and nothing is started."""
+    wrong = {"PORT": "http", "RUNNERS": "0", "SENTRY_DSN": SECRET}
+    service = launch(home, **wrong)
+    assert service.wait() == 78
+    for words in (["check"], ["runs"], ["show", "x"]):
+        done = service.command(*words)
+        assert done.returncode == 78
+        assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+            ["service", f" {name}"] for name in wrong
+        ]
+        assert SECRET not in done.stderr
+    assert not (home / "data").exists()
+
+
+def test_control_socket_with_a_long_path_is_78(home: Path) -> None:
+    """The start is refused with the variable, and with what a path may have."""
+    path = home / ("x" * 120)
+    service = launch(home, CONTROL_SOCKET=os.fspath(path))
+    assert service.wait() == 78
+    said = service.log_file.read_text(encoding="utf-8")
+    assert "CONTROL_SOCKET" in said
+    assert "107" in said
+    assert "Traceback" not in said
