@@ -155,9 +155,13 @@ class Context:
         cannot be started. When it is cancelled, also by a timeout or a stop of the service, the
         program and whatever it has started are ended: by SIGTERM, and SIGKILL a moment later.
         """
-        return await processes.run_process(
-            command, stdin=stdin, cwd=cwd, env=env, check=check, max_bytes=max_bytes
-        )
+        self.workspace.programs += 1
+        try:
+            return await processes.run_process(
+                command, stdin=stdin, cwd=cwd, env=env, check=check, max_bytes=max_bytes
+            )
+        finally:
+            self.workspace.programs -= 1
 
     def check_cancelled(self) -> None:
         """Leave a plain ``def`` task whose time is over: call it now and then in a long loop.

@@ -89,6 +89,8 @@ class Workspace:
     """Sleeps so far, which are named by their number."""
     waits: bool = False
     """Whether a server's wish to be left alone has put this attempt's run back."""
+    programs: int = 0
+    """How many programs the attempt is running."""
     outbound: Outbound = attrs.field(factory=Outbound)
     note_headway: Callable[[Headway], None] = lambda _: None
     """Lets an operator see how far the task is."""

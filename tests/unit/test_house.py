@@ -21,7 +21,7 @@ FLOORS: Final = (
     ("service.desk",),
     ("service.vault",),
     ("service.protocol",),
-    ("service.config",),
+    ("service.config", "service.testing"),
     ("service.tasks",),
     ("service.storage",),
     ("service.messages",),
