@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from service.core.cronjob import CronJob
-    from service.core.results import Permanent, RetryAfter, error, ok
+    from service.core.results import Permanent, Result, RetryAfter, error, ok
     from service.tasks.context import Context
     from service.tasks.http import HttpError
     from service.tasks.registry import task
 
-__all__ = ["Context", "CronJob", "HttpError", "Permanent", "RetryAfter", "error", "ok", "task"]
+__all__ = [
+    "Context",
+    "CronJob",
+    "HttpError",
+    "Permanent",
+    "Result",
+    "RetryAfter",
+    "error",
+    "ok",
+    "task",
+]
 
 _HOMES: Final = {
     "Context": "service.tasks.context",
     "CronJob": "service.core.cronjob",
     "HttpError": "service.tasks.http",
     "Permanent": "service.core.results",
+    "Result": "service.core.results",
     "RetryAfter": "service.core.results",
     "error": "service.core.results",
     "ok": "service.core.results",

@@ -22,7 +22,8 @@ def heard_signals(
 
     Both are given which one it is, 1 being the first. `at_once` is called even while a task holds
     the loop, between any two of its instructions, so it must not take a lock; `obey` is called by
-    the loop when it turns.
+    the loop when it turns. After the block signals are ignored: the end has begun, its exit code
+    stands, and Python would let them kill the process while it tidies up.
     """
     token = trio.lowlevel.current_trio_token()
     numbers = count(1)
@@ -33,9 +34,10 @@ def heard_signals(
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(obey, number, signal.Signals(signal_number).name)
 
-    before = [(each, signal.signal(each, handle)) for each in _SIGNALS]
+    for each in _SIGNALS:
+        signal.signal(each, handle)
     try:
         yield
     finally:
-        for each, handler in before:
-            signal.signal(each, handler)
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)

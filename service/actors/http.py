@@ -82,7 +82,7 @@ class Web:
             return
         scheme, _, token = (given or "").partition(" ")
         secret = self.settings.webhook_secret.reveal().encode()
-        known = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), secret)
+        known = hmac.compare_digest(token.strip(" \t").encode("latin-1", "replace"), secret)
         if scheme.lower() != "bearer" or not known:
             raise Refused(401, "unauthorized", {"WWW-Authenticate": "Bearer"})
 

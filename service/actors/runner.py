@@ -44,6 +44,8 @@ __all__ = ["Runner"]
 RETRY_STORE_SECONDS: Final = 2.0
 """Longest pause before a store that cannot commit is told again."""
 
+TELLS_BEFORE_WARNING: Final = 4
+
 log = get_logger("service.runner")
 
 
@@ -185,6 +187,8 @@ class Runner:
                     wait_initial=0.1,
                     wait_max=RETRY_STORE_SECONDS,
                 ):
+                    if again.num == TELLS_BEFORE_WARNING:
+                        log.warning("the store refuses how a run ended; kept", **_names(run))
                     with again:
                         return await self.door.ask(last_word)
             except StoreEnded:

@@ -80,7 +80,7 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
 def _exit_code(ending: outcome.Outcome[None]) -> int:
     try:
         ending.unwrap()
-    except Exception as error:  # noqa: BLE001 - whatever crashed, log and exit code tell it
+    except BaseException as error:  # noqa: ASYNC103, BLE001 - whatever crashed, log and exit code tell it
         cause = flattened(error)
     else:
         return 0

@@ -150,7 +150,8 @@ def dsn() -> Kind[Secret]:
     def parse(held: str) -> Secret:
         url = urlsplit(_matching(r"[!-~]+", held))
         project = url.path.rpartition("/")[2]
-        if url.scheme not in {"http", "https"} or not (url.username and url.hostname and project):
+        known = url.username and url.hostname and project and url.port != 0  # port: or ValueError
+        if url.scheme not in {"http", "https"} or not known:
             raise ValueError(held)
         return Secret(held)
 

@@ -39,17 +39,17 @@ def describe(error: BaseException, depth: int = DEPTH) -> dict[str, Json]:
     return story
 
 
-def flattened(error: Exception) -> Exception:
+def flattened(error: BaseException) -> BaseException:
     """Return what a nest of groups holds: its one error, or one group of all its errors.
 
     Every nursery that an error leaves wraps it once more; the one that matters lies deepest.
     """
     leaves = list(_leaves(error))
-    return leaves[0] if len(leaves) == 1 else ExceptionGroup("several errors", leaves)
+    return leaves[0] if len(leaves) == 1 else BaseExceptionGroup("several errors", leaves)
 
 
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
         for member in error.exceptions:
             yield from _leaves(member)
     else:
@@ -75,8 +75,8 @@ def kind_of(outcome: Failure | Result) -> str:
 def _message(error: BaseException) -> str:
     try:
         message = str(error)
-    except Exception as fault:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return f"<{type(fault).__name__} when shown>"
+    except BaseException as fault:  # noqa: ASYNC103, BLE001 - a foreign __str__ may raise anything
+        return f"<{type(fault).__name__} when shown>"  # noqa: ASYNC104 - as above
     return message[:MESSAGE_CHARACTERS]
 
 

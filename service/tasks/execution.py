@@ -112,33 +112,25 @@ def _no_coroutine(value: object) -> object:
 
 async def _outcome(call: _Call, ctx: Context) -> Result | Failure:
     try:
-        value = await call.perform()
-    except (trio.Cancelled, GeneratorExit):
-        raise
-    except BaseExceptionGroup as group:
-        cancelled, errors = group.split(trio.Cancelled)
-        if cancelled is not None:
-            if errors is not None:
-                _log_interrupted(ctx, errors)
-            raise cancelled from None
-        return await _failed(group, ctx)
-    except BaseException as error:  # noqa: BLE001 - see the theory of operation
-        return await _failed(error, ctx)
-    return _result(value)
+        return _result(await call.perform())
+    except GeneratorExit as error:
+        return _failure(error)  # without a checkpoint: it may be this coroutine that is closed
+    except BaseException as error:  # noqa: ASYNC103, BLE001 - see the theory of operation
+        return await _failed(error, ctx)  # noqa: ASYNC102, ASYNC104 - it raises a real Cancelled
 
 
 async def _failed(error: BaseException, ctx: Context) -> Failure:
-    """Return the failure, unless the attempt was cancelled: then that is what happened."""
+    """Return the failure, unless the attempt was cancelled: then that is what happened.
+
+    Whether it was is asked of trio: a task can let out a Cancelled of a scope of its own.
+    """
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
-        _log_interrupted(ctx, error)
+        if not all(isinstance(each, trio.Cancelled) for each in _leaves(error)):
+            ctx.log.warning("task failed while it was interrupted", exc_info=error)
         raise
     return _failure(error)
-
-
-def _log_interrupted(ctx: Context, error: BaseException) -> None:
-    ctx.log.warning("task failed while it was interrupted", exc_info=error)
 
 
 def _failure(error: BaseException) -> Failure:
@@ -156,18 +148,21 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _leaves(member)
-    else:
-        yield error
+    """Yield what a group holds, however deep; not by recursion, which has an end."""
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, BaseExceptionGroup):
+            waiting += reversed(each.exceptions)
+        else:
+            yield each
 
 
 def _words(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         said = str(error)
-    except Exception:  # noqa: BLE001 - an exception that cannot say what it is still has a name
+    except BaseException:  # noqa: ASYNC103, BLE001 - what cannot say what it is still has a name
         said = ""
     said = said[:_MESSAGE_MAX].encode("utf-8", "backslashreplace").decode()
     if said and isinstance(error, Permanent | RetryAfter | StepTimeout):

@@ -196,6 +196,15 @@ def test_stranger_is_401(guarded: Service, header: str | None) -> None:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_secret_in_utf8_is_let_in() -> None:
+    """A secret beyond ASCII is compared as the bytes that UTF-8 makes of it."""
+    secret = "gehe\u00efm\u00e0"
+    with short_home() as home, serving(home, WEBHOOK_SECRET=secret) as service:
+        headers = {b"Authorization": f"Bearer {secret}".encode()}
+        body = b'{"jobId": "echo"}'
+        assert service.client.post("/webhook", content=body, headers=headers).status_code == 202
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_right_secret_is_let_in(guarded: Service, scheme: str) -> None:
     """The scheme's case does not matter (RFC 9110 section 11.1)."""
