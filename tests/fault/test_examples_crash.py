@@ -50,7 +50,9 @@ def test_limits_and_failures_are_lived_with(home: Path) -> None:
 
     def moody(_github: FakeGitHub, path: str, _number: int) -> tuple[int, dict[str, str]] | None:
         seen[path] += 1
-        troubles = [(403, limited_for(2)), (502, {}), (0, {})]
+        if seen.total() == 1:
+            return 403, limited_for(2)
+        troubles: list[tuple[int, dict[str, str]]] = [(502, {}), (0, {})]
         return troubles[seen[path] - 1] if seen[path] <= len(troubles) else None
 
     with fake_github(moody) as github, serving(home, JOBS, GITHUB_API=github.url) as service:

@@ -9,7 +9,7 @@ import trio
 
 import service
 from service.core.cronjob import CronJob
-from service.core.results import Permanent, RetryAfter, error, ok
+from service.core.results import Permanent, Result, RetryAfter, error, ok
 from service.core.run import Trigger
 from service.observability.logs import get_logger
 from service.tasks import builtin
@@ -28,9 +28,9 @@ CTX = Context(
 )
 
 
-def test_an_author_imports_eight_names_and_nothing_else() -> None:
+def test_an_author_imports_nine_names_and_nothing_else() -> None:
     """The package exports what it says, and each name is the real thing."""
-    named = [Context, CronJob, HttpError, Permanent, RetryAfter, error, ok, task]
+    named = [Context, CronJob, HttpError, Permanent, Result, RetryAfter, error, ok, task]
     assert [getattr(service, name) for name in service.__all__] == named
 
 
