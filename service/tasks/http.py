@@ -9,14 +9,10 @@ task begins anew when it is over, and its finished steps are remembered. That ha
 number of times; then the attempt fails, and may be retried as often as the task allows.
 
 A server that asks one run to wait asks them all: nobody sends to it before that.
-
-Paths, queries and headers may hold secrets: only method and host are named.
 """
 
 import random
-import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -28,9 +24,7 @@ from service.core.backoff import delay_seconds
 from service.core.results import RetryAfter
 from service.core.throttling import asked_wait, is_worth_retrying
 from service.core.wire import decode, encode
-from service.observability.exceptions import name_of
-from service.observability.traces import current_context, outbound_span
-from service.tasks.outbound import Realm
+from service.tasks.exchange import Call, Failed, HttpError, error_of, exchange
 from service.tasks.workspace import HOLD_SECONDS, Workspace
 
 if TYPE_CHECKING:
@@ -47,53 +41,8 @@ WAITS_MAX: Final = 10
 
 _WAITS: Final = "waits that servers asked for"
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-_GZIP: Final = 47  # zlib's number for: find out whether it is gzip or zlib
 
 Params: TypeAlias = Mapping[str, str | int | float | bool | None]
-
-
-class HttpError(Exception):
-    """A request did not succeed; `status` is what the server answered, None if it did not."""
-
-    def __init__(self, message: str, response: "httpx.Response | None" = None) -> None:
-        super().__init__(message)
-        self.response = response
-        self.status = None if response is None else response.status_code
-
-
-class _TooLarge(Exception):
-    pass
-
-
-@attrs.frozen(kw_only=True)
-class _Call:
-    """A request, and how it is made."""
-
-    request: "httpx.Request"
-    seconds: float
-    retries: int
-    max_bytes: int
-
-    @property
-    def place(self) -> str:
-        """What may be said of it to everyone."""
-        return f"{self.request.method} {self.request.url.host}"
-
-    @property
-    def realm(self) -> Realm:
-        url = self.request.url
-        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        first = url.path.split("/", 2)[1] if "/" in url.path else ""
-        return origin, self.request.headers.get("authorization", ""), first
-
-
-@attrs.frozen
-class _Failed:
-    """A try without an answer."""
-
-    what: str
-    passes: bool
-    error: Exception | None = None
 
 
 @attrs.frozen
@@ -140,7 +89,7 @@ class Http:
         )
         if json is not None:
             request.headers.setdefault("content-type", "application/json")
-        call = _Call(
+        call = Call(
             request=request,
             seconds=timeout,
             retries=retries if repeatable else 0,
@@ -174,14 +123,14 @@ class Http:
         )
 
     async def _until_answered(
-        self, client: "httpx.AsyncClient", call: _Call, *, repeatable: bool
+        self, client: "httpx.AsyncClient", call: Call, *, repeatable: bool
     ) -> "httpx.Response":
         failures = 0
         while True:
             if closed := self._work.outbound.closed_seconds(call.realm):
                 await self._wait(call, closed)
-            answer = await _try(client, call)
-            if isinstance(answer, _Failed):
+            answer = await exchange(client, call)
+            if isinstance(answer, Failed):
                 asked, passes = None, answer.passes
             else:
                 asked = self._asked(call, answer)
@@ -190,7 +139,7 @@ class Http:
                 passes = is_worth_retrying(answer.status_code, answer.headers, answer.content)
             failures += 1
             if not (passes and repeatable):
-                raise _error(call, answer, failures)
+                raise error_of(call, answer, failures)
             if asked is not None and failures <= call.retries:
                 await self._wait(call, asked)
             elif asked is not None:
@@ -198,32 +147,30 @@ class Http:
             else:
                 await self._back_off(call, answer, failures)
 
-    def _asked(self, call: _Call, answer: "httpx.Response") -> float | None:
+    def _asked(self, call: Call, answer: "httpx.Response") -> float | None:
         asked = asked_wait(answer.status_code, answer.headers, answer.content, now=self._work.now())
         if asked:
             self._work.outbound.close(call.realm, asked)
         return asked or None
 
-    async def _back_off(
-        self, call: _Call, answer: "httpx.Response | _Failed", failures: int
-    ) -> None:
+    async def _back_off(self, call: Call, answer: "httpx.Response | Failed", failures: int) -> None:
         seconds = delay_seconds(
             failures, base=BACKOFF_SECONDS, maximum=HOLD_SECONDS, chance=_chance()
         )
         if failures > call.retries or seconds >= _left():
-            raise _error(call, answer, failures)
-        said = answer.what if isinstance(answer, _Failed) else answer.status_code
+            raise error_of(call, answer, failures)
+        said = answer.what if isinstance(answer, Failed) else answer.status_code
         self._work.log.info("request is tried again", to=call.place, after=said, wait=seconds)
         await trio.sleep(seconds)
 
-    async def _wait(self, call: _Call, seconds: float) -> None:
+    async def _wait(self, call: Call, seconds: float) -> None:
         """Wait as the server asks, in the runner if that is short."""
         if seconds > HOLD_SECONDS or seconds >= _left():
             await self._put_back(call, seconds)
         self._work.log.info("request waits: its server asks for it", to=call.place, wait=seconds)
         await trio.sleep(seconds)
 
-    async def _put_back(self, call: _Call, seconds: float) -> None:
+    async def _put_back(self, call: Call, seconds: float) -> None:
         """Go on later, if the run has not been put back too often. Raises RetryAfter if it has."""
         seconds += _chance() * min(seconds / 10, 30.0)  # so that not all come at once
         message = f"{call.place}: asks to be left alone for {seconds:.0f} s"
@@ -238,88 +185,6 @@ class Http:
             await work.record(_WAITS, waits + 1)
         work.log.info("run waits: a server asks for it", to=call.place, wait=seconds)
         await work.put_back(work.now() + timedelta(seconds=seconds))
-
-
-async def _try(client: "httpx.AsyncClient", call: _Call) -> "httpx.Response | _Failed":
-    import httpx  # noqa: PLC0415 - the client has it by now
-
-    request = call.request
-    with outbound_span(request.method, str(request.url)) as span:
-        if context := current_context():
-            request.headers["traceparent"] = context
-        try:
-            with trio.move_on_after(call.seconds):
-                response = await _exchange(client, call)
-                span.received(response.status_code)
-                return response
-            failed = _Failed(f"no answer within {call.seconds:g} s", passes=True)
-        except _TooLarge:
-            failed = _Failed(f"the answer is larger than {call.max_bytes:,} bytes", passes=False)
-        except httpx.HTTPError as error:
-            reached = isinstance(error, httpx.TransportError)
-            ours = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-            failed = _Failed(_words(error), passes=reached and not ours, error=error)
-        span.failed("timeout" if failed.error is None else name_of(failed.error))
-        return failed
-
-
-async def _exchange(client: "httpx.AsyncClient", call: _Call) -> "httpx.Response":
-    """Send the request and read the answer, bounded; return it as if it had come at once."""
-    import httpx  # noqa: PLC0415 - as above
-
-    streamed = await client.send(call.request, stream=True)
-    raw = bytearray()
-    try:
-        with trio.CancelScope() as enough:
-            async for chunk in streamed.aiter_raw():
-                raw += chunk
-                if len(raw) > call.max_bytes:
-                    enough.cancel()  # the library's generators have to be left from within
-    finally:
-        with trio.move_on_after(1, shield=True), suppress(httpx.HTTPError):
-            await streamed.aclose()
-    if len(raw) > call.max_bytes:
-        raise _TooLarge
-    headers = [
-        (name, value)
-        for name, value in streamed.headers.multi_items()
-        if name not in {"content-encoding", "content-length", "transfer-encoding"}
-    ]
-    body = bytes(raw)
-    if streamed.headers.get("content-encoding") == "gzip":
-        body = _inflated(body, call)
-    return httpx.Response(
-        streamed.status_code, headers=headers, content=body, request=streamed.request
-    )
-
-
-def _inflated(body: bytes, call: _Call) -> bytes:
-    import httpx  # noqa: PLC0415 - as above
-
-    try:
-        inflated = zlib.decompressobj(_GZIP).decompress(body, call.max_bytes + 1)
-    except zlib.error as error:
-        raise httpx.DecodingError("the answer is not the gzip that it says") from error
-    if len(inflated) > call.max_bytes:
-        raise _TooLarge
-    return inflated
-
-
-def _error(call: _Call, answer: "httpx.Response | _Failed", tries: int) -> HttpError:
-    often = "" if tries == 1 else f", the last of {tries} tries"
-    if isinstance(answer, _Failed):
-        raised = HttpError(f"{call.place}: {answer.what}{often}")
-        raised.__cause__ = answer.error
-        return raised
-    with suppress(ValueError):  # a status that nobody has registered
-        phrase = HTTPStatus(answer.status_code).phrase
-        return HttpError(f"{call.place}: {answer.status_code} {phrase}{often}", answer)
-    return HttpError(f"{call.place}: {answer.status_code}{often}", answer)
-
-
-def _words(error: Exception) -> str:
-    said = str(error)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _left() -> float:

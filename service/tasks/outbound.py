@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -84,7 +83,7 @@ def _usual_client() -> "httpx.AsyncClient":
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # they would leak between tasks
     return httpx.AsyncClient(
         headers={
-            "user-agent": f"cron-webhook-service/{version('cron-webhook-service')}",
+            "user-agent": "cron-webhook-service",  # GitHub refuses requests that have none
             "accept-encoding": "gzip",  # which we can decode within bounds
         },
         cookies=no_cookies,

@@ -214,7 +214,7 @@ async def test_cookies_are_nobodys() -> None:
         await ctx.http.get(url)
         await ctx.http.get(url)
     assert not [head for head in heard if b"cookie" in head.lower()]
-    assert b"user-agent: cron-webhook-service/" in heard[0].lower()
+    assert b"user-agent: cron-webhook-service\r\n" in heard[0].lower()
 
 
 async def test_a_zipped_answer_is_unzipped() -> None:

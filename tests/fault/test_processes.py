@@ -13,6 +13,7 @@ import trio
 from service.core.results import Result
 from service.core.run import Failure, Suspended, Trigger
 from service.observability.logs import get_logger
+from service.tasks import processes
 from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.processes import OUTPUT_MAX_BYTES, Finished, ProcessError
@@ -174,8 +175,11 @@ async def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
     await family.ended()
 
 
-async def test_a_program_that_obeys_may_clean_up(tmp_path: Path) -> None:
+async def test_a_program_that_obeys_may_clean_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGTERM comes first, so that a program can remove its lock files."""
+    monkeypatch.setattr(processes, "TERM_SECONDS", PATIENCE_SECONDS)
     family = Family(tmp_path)
     lock = tmp_path / "lock"
     lock.touch()
