@@ -127,12 +127,11 @@ def paced(port: int, *, per_second: float, seconds: float) -> None:
                 await trio.sleep_until(begun + number / per_second)
                 if not idle:
                     idle.append(await trio.open_tcp_stream("127.0.0.1", port))
-                nursery.start_soon(one, idle, f"{mark}-{number}")
+                nursery.start_soon(one, idle, idle.pop(), f"{mark}-{number}")
         for stream in idle:
             await stream.aclose()
 
-    async def one(idle: list[trio.SocketStream], delivery: str) -> None:
-        stream = idle.pop()
+    async def one(idle: list[trio.SocketStream], stream: trio.SocketStream, delivery: str) -> None:
         await _post(stream, delivery)
         idle.append(stream)
 
