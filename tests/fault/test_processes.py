@@ -13,7 +13,6 @@ import trio
 from service.core.results import Result
 from service.core.run import Failure, Suspended, Trigger
 from service.observability.logs import get_logger
-from service.tasks import processes
 from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.processes import OUTPUT_MAX_BYTES, Finished, ProcessError
@@ -173,24 +172,6 @@ async def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
             await family.begun()
     assert finished[0]["code"] == 0
     await family.ended()
-
-
-async def test_a_program_that_obeys_may_clean_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGTERM comes first, so that a program can remove its lock files."""
-    monkeypatch.setattr(processes, "TERM_SECONDS", PATIENCE_SECONDS)
-    family = Family(tmp_path)
-    lock = tmp_path / "lock"
-    lock.touch()
-    clean = f"trap 'rm {lock}; exit 0' TERM; exec 3>{tmp_path / 'pipe'}; echo ready >&3; "
-    command = ["sh", "-c", clean + "while :; do sleep 0.01; done"]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(CTX.run_process, command)
-        await family.begun()
-        nursery.cancel_scope.cancel()
-    await family.ended()
-    assert not lock.exists()
 
 
 async def test_a_plain_function_can_ask_whether_it_is_still_wanted() -> None:
