@@ -31,9 +31,12 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def _own_tasks() -> Iterator[None]:
-    """Forget what the modules below register."""
+    """Begin with the built-in tasks alone, whatever other tests registered, and leave no trace."""
     load("service.config", "UTC")
     before = dict(REGISTRY._tasks)  # noqa: SLF001 - a registry forgets nothing by itself
+    for task in before.values():
+        if not task.function.__module__.startswith("service."):
+            del REGISTRY._tasks[task.id]  # noqa: SLF001 - as above
     yield
     REGISTRY._tasks.clear()  # noqa: SLF001 - as above
     REGISTRY._tasks.update(before)  # noqa: SLF001 - as above
