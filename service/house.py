@@ -49,7 +49,13 @@ class House:
 
 
 async def _keep_store(house: House, mailbox: Mailbox) -> None:
-    await run_store(mailbox, house.database, now=house.now, hop=in_own_thread())
+    await run_store(
+        mailbox,
+        house.database,
+        limits=house.workload.limits,
+        now=house.now,
+        hop=in_own_thread(),
+    )
 
 
 async def _serve_http(house: House, web: Web, closing: trio.Event) -> None:

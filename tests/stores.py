@@ -1,7 +1,7 @@
 """A store actor in the test's own process, behind a door."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from service.actors.store import Hop, inline, run_store
+from service.core.limits import Limits
 from service.core.run import Run, Trigger
 from service.messages import Delivery, Door, Enqueue, ListRuns, RunFilter, open_mailbox
 from service.storage.database import Database
@@ -31,7 +32,11 @@ class Clock:
 
 @asynccontextmanager
 async def store_behind_door(
-    path: Path | None = None, *, now: Callable[[], datetime], hop: Hop = inline
+    path: Path | None = None,
+    *,
+    now: Callable[[], datetime],
+    hop: Hop = inline,
+    limits: Mapping[str, Limits] | None = None,
 ) -> AsyncIterator[Door]:
     """Hold a door to a store; the store ends when the block does."""
     door, mailbox = open_mailbox()
@@ -39,7 +44,7 @@ async def store_behind_door(
 
     async def keep() -> None:
         with trio.CancelScope(shield=True):
-            await run_store(mailbox, database, now=now, hop=hop)
+            await run_store(mailbox, database, limits=limits or {}, now=now, hop=hop)
 
     async with trio.open_nursery() as nursery:  # noqa: ASYNC101 - the fixture of one test
         nursery.start_soon(keep)

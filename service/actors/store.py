@@ -20,7 +20,7 @@ will never come.
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -30,6 +30,7 @@ import outcome
 import trio
 
 from service.core.errors import BackupFailed, StoreEnded, StoreUnavailable
+from service.core.limits import Limits
 from service.core.run import Run
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
@@ -87,15 +88,18 @@ async def run_store(
     mailbox: trio.MemoryReceiveChannel[Ticket[object]],
     database: Database,
     *,
+    limits: Mapping[str, Limits],
     now: Callable[[], datetime],
     hop: Hop,
 ) -> None:
     """Answer questions until the last door is closed, then close the database.
 
+    Runs are given out under the `limits` of their jobs; a job that is not named has none.
+
     Raises StoreBroken when the disk can no longer be trusted. Run it shielded from cancellation.
     """
     copier = Copier(database)
-    counter = _Counter(mailbox, database, copier, now, hop)
+    counter = _Counter(mailbox, database, copier, queries.Queue(limits), now, hop)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(counter.keep_patience)
@@ -118,7 +122,11 @@ class _Served:
 
 
 def _serve_group(
-    database: Database, questions: Sequence[Question[object]], claims: int, now: datetime
+    database: Database,
+    queue: queries.Queue,
+    questions: Sequence[Question[object]],
+    claims: int,
+    now: datetime,
 ) -> _Served:
     """Answer a group in one transaction; on return it is on disk."""
     changes_before = database.connection.total_changes
@@ -127,8 +135,8 @@ def _serve_group(
             database.within_savepoint(partial(queries.answer, question, db, now))
             for question in questions
         ]
-        runs = queries.claim(db, now, claims) if claims else []
-        next_due = queries.next_due(db)  # also for claims that are parked while this commits
+        runs = queue.claim(db, now, claims) if claims else []
+        next_due = queue.next_due(db, now)  # also for claims that are parked while this commits
     return _Served(verdicts, runs, next_due, database.connection.total_changes > changes_before)
 
 
@@ -139,6 +147,7 @@ class _Counter:
     _mailbox: trio.MemoryReceiveChannel[Ticket[object]]
     _database: Database
     _copier: Copier
+    _queue: queries.Queue
     _now: Callable[[], datetime]
     _hop: Hop
     _parked: deque[Ticket[object]] = attrs.field(factory=deque)
@@ -195,7 +204,9 @@ class _Counter:
         questions = [ticket.question for ticket in self._taken]
         try:
             served = await self._hop(
-                partial(_serve_group, self._database, questions, len(self._claiming), now)
+                partial(
+                    _serve_group, self._database, self._queue, questions, len(self._claiming), now
+                )
             )
             if served.wrote:
                 group_committed(len(questions), trio.current_time() - self._taken_at)

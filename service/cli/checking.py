@@ -63,10 +63,10 @@ def _settings_table(rows: list[Effective]) -> Table:
 
 
 def _tasks_table(workload: Workload) -> Table:
-    table = Table("jobId", "timeout", "retries", "defined at", title="Tasks")
+    table = Table("jobId", "timeout", "retries", "limits", "defined at", title="Tasks")
     for task in workload.tasks.values():
         timeout = "default" if task.timeout is None else f"{task.timeout:g} s"
-        table.add_row(task.id, timeout, str(task.retries), task.place)
+        table.add_row(task.id, timeout, str(task.retries), str(task.limits), task.place)
     return table
 
 

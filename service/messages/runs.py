@@ -44,7 +44,7 @@ class Enqueue(Question[Accepted]):
 
 @attrs.frozen
 class Claim(Question[Run]):
-    """Take the run that has been due longest; waits until there is one."""
+    """Take the run whose turn it is; waits until there is one that may begin."""
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import attrs
 
 from service.core.cronjob import CronJob
 from service.core.errors import ConfigError
+from service.core.limits import Limits
 from service.tasks.payloads import PayloadError, structure
 from service.tasks.registry import REGISTRY
 from service.tasks.task import Task
@@ -22,6 +23,11 @@ class Workload:
 
     tasks: Mapping[str, Task]
     cron_jobs: Sequence[CronJob]
+
+    @property
+    def limits(self) -> Mapping[str, Limits]:
+        """What each task may take of the runners."""
+        return {task.id: task.limits for task in self.tasks.values()}
 
 
 def load(jobs_module: str, default_timezone: str) -> Workload:

@@ -7,6 +7,7 @@ from typing import Final, Never, TypeVar, cast
 import attrs
 
 from service.core.errors import ConfigError
+from service.core.limits import Limits, Rate
 from service.tasks.context import Context
 from service.tasks.signature import read_signature
 from service.tasks.task import RETRIES, Task, TaskFunction
@@ -25,7 +26,7 @@ class Registry:
     def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks.values())
 
-    def task(
+    def task(  # noqa: PLR0913 - the options of a task
         self,
         id: str,  # noqa: A002 - what it is called everywhere else
         *,
@@ -33,12 +34,20 @@ class Registry:
         retries: int = RETRIES,
         retry_base_seconds: float | None = None,
         retry_max_seconds: float | None = None,
+        max_concurrency: int | None = None,
+        priority: int = 0,
+        rate: str | None = None,
     ) -> Callable[[F], F]:
         """Register the function below under `id`; the function itself stays as it is.
 
         An attempt may take `timeout` seconds. When it fails, up to `retries` further attempts
         follow, the first after `retry_base_seconds`, each after about twice the wait before, none
         after more than `retry_max_seconds`. What is not given is the service's setting.
+
+        At most `max_concurrency` runs are running at once, and at most so many attempts begin as
+        `rate` allows ("30/minute": within any 60 seconds); more wait in the store, in order, and
+        hold no runner. Due runs of tasks of a higher `priority` begin first; among equals, the
+        task that has the fewest runs running.
 
         Raises ConfigError, which names the place, for an option or a function that cannot work.
         """
@@ -61,6 +70,11 @@ class Registry:
                     retries=retries,
                     retry_base_seconds=retry_base_seconds,
                     retry_max_seconds=retry_max_seconds,
+                    limits=Limits(
+                        max_concurrency=max_concurrency,
+                        priority=priority,
+                        rate=None if rate is None else Rate.parse(rate),
+                    ),
                 )
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{place}: task {id!r}: {error}") from None

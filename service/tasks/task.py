@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from service.core.limits import UNLIMITED, Limits
 from service.tasks.context import Context
 
 __all__ = ["RETRIES", "Task", "TaskFunction"]
@@ -44,6 +45,7 @@ class Task:
     retries: int = RETRIES
     retry_base_seconds: float | None = None
     retry_max_seconds: float | None = None
+    limits: Limits = UNLIMITED
 
     def __attrs_post_init__(self) -> None:
         if not (self.id.isprintable() and 0 < len(self.id) <= _ID_MAX):

@@ -75,7 +75,7 @@ async def crash_in_the_thread(house, mailbox):
             raise Crash("the store crashed, as the test wants it")
         return await hop(function)
 
-    await run_store(mailbox, house.database, now=house.now, hop=crashing)
+    await run_store(mailbox, house.database, limits={}, now=house.now, hop=crashing)
 
 
 actor = crash_in_the_thread if WHICH == "store" else crash_beside

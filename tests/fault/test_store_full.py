@@ -40,7 +40,7 @@ async def store_on_full_disk() -> AsyncIterator[tuple[Door, Database]]:
 
 async def _keep(mailbox: trio.MemoryReceiveChannel[Ticket[object]], database: Database) -> None:
     with trio.CancelScope(shield=True):
-        await run_store(mailbox, database, now=Clock(), hop=inline)
+        await run_store(mailbox, database, limits={}, now=Clock(), hop=inline)
 
 
 @attrs.define(eq=False, slots=False)

@@ -10,7 +10,7 @@ import attrs
 from service.core.run import Trigger
 from service.messages import Enqueue
 from service.storage.database import Database
-from service.storage.queries import answer, claim
+from service.storage.queries import Queue, answer
 from tests.harness import launch, until
 from tests.torture.executions import JOBS, Execution, executions
 
@@ -42,7 +42,7 @@ def fill(store: Path, queued: int) -> None:
     database = Database.open(store)
     with database.transaction() as db:
         answer(_enqueue(ORPHAN), db, now)
-        claim(db, now, 1)
+        Queue({}).claim(db, now, 1)
     with database.transaction() as db:
         for number in range(queued):
             answer(_enqueue(f"waiting-{number}"), db, now + timedelta(seconds=1))

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from service.core.limits import Limits, Rate
 from service.core.run import Run
 from service.messages import (
     Claim,
@@ -92,17 +93,16 @@ async def test_a_running_run_goes_on_and_its_retry_waits(autojump_clock: MockClo
         assert await claimed(door) is None
 
 
-async def test_the_longest_due_of_the_others_comes_first(autojump_clock: MockClock) -> None:
-    """Beside a paused job, runs of different jobs keep their order."""
+async def test_the_others_come_in_their_order(autojump_clock: MockClock) -> None:
+    """Beside a paused job the others go round, each job's runs as they were due."""
     async with store_behind_door(now=Clock()) as door:
         await door.ask(PauseJobs("p"))
-        wanted = []
-        for job_id in ("b", "p", "a", "b", "p", "a", "c"):
-            accepted = await door.ask(enqueue(job_id))
-            wanted += [accepted.run_id] if job_id != "p" else []
+        names = {}
+        for name in ("b1", "p1", "a1", "b2", "p2", "a2", "c1"):
+            names[(await door.ask(enqueue(name[0]))).run_id] = name
             await trio.sleep(1)
-        got = [run.id for _ in wanted if (run := await claimed(door))]
-        assert got == wanted
+        got = [names[run.id] for _ in range(5) if (run := await claimed(door))]
+        assert got == ["b1", "a1", "c1", "b2", "a2"]
 
 
 @contextmanager
@@ -119,23 +119,28 @@ def counted_steps(database: Database) -> Iterator[list[int]]:
     database.connection.set_progress_handler(None, 0)
 
 
-@pytest.mark.parametrize("paused", [True, False])
-def test_a_claim_costs_the_same_whatever_has_piled_up(*, paused: bool) -> None:
-    """Ten times the backlog of a paused job, or of any, is no more work for the store."""
+@pytest.mark.parametrize("obstacle", ["none", "paused", "full", "rated"])
+def test_a_claim_costs_the_same_whatever_has_piled_up(obstacle: str) -> None:
+    """Ten times the backlog, of a job that may not begin or of any, is no more work."""
+    limits = {"full": Limits(max_concurrency=1), "rated": Limits(rate=Rate(1, 60))}
     costs = []
     for backlog in (200, 2_000):
         database = Database.open(None)
+        queue = queries.Queue({"a": limits[obstacle]} if obstacle in limits else {})
         with database.transaction() as db:
             for _ in range(backlog):
                 queries.answer(enqueue("a"), db, START)
+            if obstacle in limits:
+                queue.claim(db, START, 1)
             for _ in range(10):
                 queries.answer(enqueue("b"), db, START + timedelta(seconds=1))
-            if paused:
+            if obstacle == "paused":
                 queries.answer(PauseJobs("a"), db, START)
             with counted_steps(database) as steps:
-                runs = queries.claim(db, START + timedelta(seconds=2), 5)
-                queries.next_due(db)
-        assert [run.job_id for run in runs] == ["b" if paused else "a"] * 5
+                runs = queue.claim(db, START + timedelta(seconds=2), 5)
+                queue.next_due(db, START + timedelta(seconds=2))
+        assert len(runs) == 5
+        assert {run.job_id for run in runs} == ({"a", "b"} if obstacle == "none" else {"b"})
         costs.append(steps[0])
         database.close()
     assert costs[1] <= costs[0] * 1.1

@@ -201,7 +201,7 @@ async def test_full_disk_is_unavailable_and_passes(tmp_path: Path) -> None:
 
 
 async def _keep(mailbox: object, database: Database) -> None:
-    await run_store(mailbox, database, now=Clock(), hop=inline)  # type: ignore[arg-type]
+    await run_store(mailbox, database, limits={}, now=Clock(), hop=inline)  # type: ignore[arg-type]
 
 
 async def test_parked_claim_outlives_a_full_disk(tmp_path: Path, autojump_clock: MockClock) -> None:

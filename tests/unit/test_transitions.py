@@ -26,7 +26,7 @@ def asks(question: Question[object]) -> Happening:
 
 
 HAPPENINGS: Final[dict[Event, Happening]] = {
-    Event.CLAIMED: lambda db: queries.claim(db, NOON, 10),
+    Event.CLAIMED: lambda db: queries.Queue({}).claim(db, NOON, 10),
     Event.SUCCEEDED: asks(Finish("run", 1, Status.OK, "{}")),
     Event.FAILED: asks(Finish("run", 1, Status.ERROR, "{}")),
     Event.RETRIED: asks(Retry("run", 1, NOON, "{}")),

@@ -8,25 +8,26 @@ from service.storage.queries import (
     measuring,
     operator,
     overview,
+    pausing,
     reading,
     retention,
     runs,
     underway,
 )
 from service.storage.queries.answering import answer
-from service.storage.queries.claiming import claim, next_due
+from service.storage.queries.claiming import Queue
 
 __all__ = [
+    "Queue",
     "answer",
     "attempts",
-    "claim",
     "claiming",
     "cron",
     "history",
     "measuring",
-    "next_due",
     "operator",
     "overview",
+    "pausing",
     "reading",
     "retention",
     "runs",

@@ -1,128 +1,109 @@
-"""The queue: which runs are next, and when; runs of paused jobs wait.
+"""The queue: which runs are next, and when the next one may begin.
 
 Theory of operation
 -------------------
-While nothing is paused, the next run is the head of one index. While something is, the jobs that
-have runs waiting are looked at one by one, each at the head of its own stretch of another index.
-So the cost grows with the number of jobs, never with what has piled up behind a paused one.
+Each job that has runs waiting is a line of its own, in the order in which they are due. Only the
+heads of the lines are looked at, so a claim's cost grows with the number of jobs that wait, never
+with what has piled up behind one of them. A line is closed while its job is paused, or has as many
+runs at work as it may have; a rate closes it until the oldest of its recent starts is old enough.
+
+Whose turn it is among the open lines is decided in `core.turns`. The turns taken are remembered in
+memory alone: after a restart the round begins anew.
 """
 
-import heapq
 import json
 import sqlite3
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import count
 
+import attrs
+
+from service.core.limits import UNLIMITED, Limits
 from service.core.run import Run
-from service.messages import ListPausedJobs, PauseJobs, ResumeJobs
-from service.storage.queries.answering import answer
+from service.core.turns import Line, foremost, take_turns
 from service.storage.queries.reading import run_at
 from service.storage.queries.rows import instant, micros
+from service.storage.queries.waiting import note_start, open_heads, rated_room, ready, running
 
-_EVERY_JOB = ""
-
-
-def claim(db: sqlite3.Connection, now: datetime, limit: int) -> list[Run]:
-    """Take up to `limit` due runs, those due longest first."""
-    paused = _paused(db)
-    due = _due_but(db, paused, micros(now), limit) if paused else _due(db, micros(now), limit)
-    db.execute(
-        """
-        UPDATE runs
-        SET status = 'running', attempt = attempt + 1, claim = claim + 1, started_at = ?
-        WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'queued'
-        """,
-        (micros(now), json.dumps(due)),
-    )
-    return [run_at(db, seq) for seq in due]
+__all__ = ["Queue"]
 
 
-def next_due(db: sqlite3.Connection) -> datetime | None:
-    """Tell when the earliest run is due that may be claimed."""
-    paused = _paused(db)
-    if paused:
-        heads = (_first_due(db, job_id) for job_id in _others(db, paused))
-        due = min((moment for moment in heads if moment is not None), default=None)
-    else:
-        (due,) = db.execute("SELECT min(due_at) FROM runs WHERE status = 'queued'").fetchone()
-    return None if due is None else instant(due)
+@attrs.frozen
+class _Opening:
+    """From `opens_at` on, up to `room` runs of a job may begin, beside those at work."""
+
+    job_id: str
+    opens_at: int
+    room: int
+    at_work: int
 
 
-def _due(db: sqlite3.Connection, moment: int, limit: int) -> list[int]:
-    rows = db.execute(
-        """
-        SELECT seq FROM runs WHERE status = 'queued' AND due_at <= ?
-        ORDER BY due_at, seq LIMIT ?
-        """,
-        (moment, limit),
-    )
-    return [row[0] for row in rows.fetchall()]
+@attrs.define
+class Queue:
+    """The queue under the limits of the jobs; a job that is not named has none."""
 
+    _limits: Mapping[str, Limits]
+    _last_turns: dict[str, int] = attrs.field(factory=dict, init=False)
+    _turns: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
 
-def _due_but(db: sqlite3.Connection, paused: set[str], moment: int, limit: int) -> list[int]:
-    stretches = [
+    def claim(self, db: sqlite3.Connection, now: datetime, slots: int) -> list[Run]:
+        """Take up to `slots` runs that are due and may begin, in turn."""
+        moment = micros(now)
+        lines = foremost(self._open_lines(db, moment), slots)
+        waiting = {
+            line.job_id: ready(db, line.job_id, moment, min(line.room, slots)) for line in lines
+        }
+        taken = take_turns(lines, waiting, slots)
         db.execute(
             """
-            SELECT due_at, seq FROM runs WHERE status = 'queued' AND job_id = ? AND due_at <= ?
-            ORDER BY due_at, seq LIMIT ?
+            UPDATE runs
+            SET status = 'running', attempt = attempt + 1, claim = claim + 1, started_at = ?
+            WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'queued'
             """,
-            (job_id, moment, limit),
-        ).fetchall()
-        for job_id in _others(db, paused)
-    ]
-    return [seq for _, seq in list(heapq.merge(*stretches))[:limit]]
-
-
-def waiting_jobs(db: sqlite3.Connection) -> list[str]:
-    """Name the jobs that have runs in the queue; each costs one look."""
-    rows = db.execute(
-        """
-        WITH RECURSIVE jobs (id) AS (
-            SELECT min(job_id) FROM runs WHERE status = 'queued'
-            UNION ALL
-            SELECT (SELECT min(job_id) FROM runs WHERE status = 'queued' AND job_id > jobs.id)
-            FROM jobs WHERE jobs.id IS NOT NULL
+            (moment, json.dumps(taken)),
         )
-        SELECT id FROM jobs WHERE id IS NOT NULL
-        """
-    )
-    return [row[0] for row in rows.fetchall()]
+        runs = [run_at(db, seq) for seq in taken]
+        for run in runs:
+            self._note_turn(db, run.job_id, moment)
+        return runs
 
+    def next_due(self, db: sqlite3.Connection, now: datetime) -> datetime | None:
+        """Tell when a run may begin as things are; None if that takes an end or a new run."""
+        openings = self._openings(db, micros(now))
+        first = min((opening.opens_at for opening in openings), default=None)
+        return None if first is None else instant(first)
 
-def _others(db: sqlite3.Connection, paused: set[str]) -> list[str]:
-    """Name the jobs that have runs in the queue and are not paused."""
-    if _EVERY_JOB in paused:
-        return []
-    return [job_id for job_id in waiting_jobs(db) if job_id not in paused]
+    def _open_lines(self, db: sqlite3.Connection, moment: int) -> Iterator[Line]:
+        for opening in self._openings(db, moment):
+            if opening.opens_at <= moment:
+                yield Line(
+                    job_id=opening.job_id,
+                    priority=self._limits_of(opening.job_id).priority,
+                    running=opening.at_work,
+                    last_turn=self._last_turns.get(opening.job_id, 0),
+                    due_at=opening.opens_at,
+                    room=opening.room,
+                )
 
+    def _openings(self, db: sqlite3.Connection, moment: int) -> Iterator[_Opening]:
+        """Yield the lines that are open, or will open by themselves."""
+        at_work = running(db)
+        for job_id, due_at in open_heads(db):
+            limits = self._limits_of(job_id)
+            busy = at_work.get(job_id, 0)
+            room, opens_at = limits.room(busy), due_at
+            if limits.rate is not None:
+                allowed, allowed_at = rated_room(db, job_id, limits.rate, moment)
+                room, opens_at = min(room, allowed), max(due_at, allowed_at)
+            if room > 0:
+                yield _Opening(job_id, opens_at, room, busy)
 
-def _first_due(db: sqlite3.Connection, job_id: str) -> int | None:
-    (due,) = db.execute(
-        "SELECT min(due_at) FROM runs WHERE status = 'queued' AND job_id = ?", (job_id,)
-    ).fetchone()
-    return None if due is None else int(due)
+    def _limits_of(self, job_id: str) -> Limits:
+        return self._limits.get(job_id, UNLIMITED)
 
-
-def _paused(db: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in db.execute("SELECT job_id FROM paused_jobs").fetchall()}
-
-
-@answer.register
-def _(question: PauseJobs, db: sqlite3.Connection, now: datetime) -> bool:
-    added = db.execute(
-        "INSERT OR IGNORE INTO paused_jobs VALUES (?, ?)",
-        (question.job_id or _EVERY_JOB, micros(now)),
-    )
-    return added.rowcount == 1
-
-
-@answer.register
-def _(question: ResumeJobs, db: sqlite3.Connection, _now: datetime) -> bool:
-    if question.job_id is None:
-        return db.execute("DELETE FROM paused_jobs").rowcount > 0
-    removed = db.execute("DELETE FROM paused_jobs WHERE job_id = ?", (question.job_id,))
-    return removed.rowcount == 1
-
-
-@answer.register
-def _(_question: ListPausedJobs, db: sqlite3.Connection, _now: datetime) -> tuple[str | None, ...]:
-    return tuple(job_id or None for job_id in sorted(_paused(db)))
+    def _note_turn(self, db: sqlite3.Connection, job_id: str, moment: int) -> None:
+        self._last_turns[job_id] = next(self._turns)
+        rate = self._limits_of(job_id).rate
+        if rate is not None:
+            note_start(db, job_id, rate, moment)

@@ -7,7 +7,8 @@ from typing import Final
 
 from service.messages import Measure, Measured
 from service.storage.queries.answering import answer
-from service.storage.queries.claiming import next_due
+from service.storage.queries.rows import instant
+from service.storage.queries.waiting import open_heads
 
 QUEUED_MAX: Final = 100_000
 """Where the count of a backlog ends: counting it takes the store's time."""
@@ -18,11 +19,12 @@ def _(_question: Measure, db: sqlite3.Connection, _now: datetime) -> Measured:
     (queued,) = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'queued' LIMIT ?)", (QUEUED_MAX,)
     ).fetchone()
+    oldest = min((due_at for _, due_at in open_heads(db)), default=None)
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
     return Measured(
         queued=queued,
-        oldest_due=next_due(db),
+        oldest_due=None if oldest is None else instant(oldest),
         database_bytes=pages * page_bytes,
         wal_bytes=_wal_bytes(db),
     )

@@ -18,8 +18,8 @@ from service.messages import (
     RunningRun,
 )
 from service.storage.queries.answering import answer
-from service.storage.queries.claiming import waiting_jobs
 from service.storage.queries.rows import RUN_COLUMNS, instant, micros, run_of
+from service.storage.queries.waiting import heads
 
 QUEUED_MAX = 100_000
 """Where the count of a job's backlog ends: counting it takes the store's time."""
@@ -49,21 +49,18 @@ def _(_question: ReadOverview, db: sqlite3.Connection, now: datetime) -> Overvie
             )
             for row in running.fetchall()
         ),
-        queues=tuple(_queue(db, job_id) for job_id in waiting_jobs(db)),
+        queues=tuple(_queue(db, job_id, due_at) for job_id, due_at in heads(db)),
     )
 
 
-def _queue(db: sqlite3.Connection, job_id: str) -> JobQueue:
-    (oldest,) = db.execute(
-        "SELECT min(due_at) FROM runs WHERE status = 'queued' AND job_id = ?", (job_id,)
-    ).fetchone()
+def _queue(db: sqlite3.Connection, job_id: str, oldest_due: int) -> JobQueue:
     (count,) = db.execute(
         """
         SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'queued' AND job_id = ? LIMIT ?)
         """,
         (job_id, QUEUED_MAX),
     ).fetchone()
-    return JobQueue(job_id=job_id, queued=count, oldest_due=instant(oldest))
+    return JobQueue(job_id=job_id, queued=count, oldest_due=instant(oldest_due))
 
 
 @answer.register

@@ -1,0 +1,83 @@
+"""What waits and what is at work, job by job; instants are microseconds, as in the tables.
+
+A job's line is a stretch of one index, so to look at a head costs one step whatever is behind it.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from service.core.limits import Rate
+from service.storage.queries.pausing import EVERY_JOB, paused_jobs
+
+_SECOND = 1_000_000
+
+
+def heads(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Yield each job that has runs in the queue, and when the first of them is due."""
+    job_id = ""
+    while head := db.execute(
+        """
+        SELECT job_id, due_at FROM runs WHERE status = 'queued' AND job_id > ?
+        ORDER BY job_id, due_at LIMIT 1
+        """,
+        (job_id,),
+    ).fetchone():
+        yield head
+        job_id = head[0]
+
+
+def open_heads(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Return the heads of the jobs that are not paused."""
+    paused = paused_jobs(db)
+    if EVERY_JOB in paused:
+        return []
+    return [head for head in heads(db) if head[0] not in paused]
+
+
+def running(db: sqlite3.Connection) -> dict[str, int]:
+    """Count the runs at work, by job."""
+    rows = db.execute("SELECT job_id, count(*) FROM runs WHERE status = 'running' GROUP BY job_id")
+    return dict(rows.fetchall())
+
+
+def ready(db: sqlite3.Connection, job_id: str, moment: int, limit: int) -> list[int]:
+    """Return up to `limit` runs of a job that are due, those due longest first."""
+    rows = db.execute(
+        """
+        SELECT seq FROM runs WHERE status = 'queued' AND job_id = ? AND due_at <= ?
+        ORDER BY due_at, seq LIMIT ?
+        """,
+        (job_id, moment, limit),
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def rated_room(db: sqlite3.Connection, job_id: str, rate: Rate, moment: int) -> tuple[int, int]:
+    """Return how many attempts a rate still allows, and since or from when it allows one.
+
+    Starts that lie in the future are those of a clock that was set back: they do not count.
+    """
+    period = rate.seconds * _SECOND
+    (recent,) = db.execute(
+        "SELECT count(*) FROM rated_starts WHERE job_id = ? AND started_at > ? AND started_at <= ?",
+        (job_id, moment - period, moment),
+    ).fetchone()
+    if recent < rate.count:
+        return rate.count - recent, 0
+    (oldest,) = db.execute(
+        """
+        SELECT started_at FROM rated_starts WHERE job_id = ? AND started_at <= ?
+        ORDER BY started_at DESC LIMIT 1 OFFSET ?
+        """,
+        (job_id, moment, rate.count - 1),
+    ).fetchone()
+    return rate.count, oldest + period
+
+
+def note_start(db: sqlite3.Connection, job_id: str, rate: Rate, moment: int) -> None:
+    """Count an attempt that begins, and forget those that count no longer."""
+    db.execute(
+        "DELETE FROM rated_starts WHERE job_id = ? AND (started_at <= ? OR started_at > ?)",
+        (job_id, moment - rate.seconds * _SECOND, moment),
+    )
+    db.execute("INSERT INTO rated_starts VALUES (?, ?)", (job_id, moment))
