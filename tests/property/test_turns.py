@@ -78,6 +78,17 @@ def test_equals_are_served_evenly(crowd: list[Waiting], slots: int) -> None:
                 assert at_work <= rival.line.running + got[other] + 1
 
 
+def test_a_round_keeps_its_order() -> None:
+    """Who was served longest ago begins every round, also when several runners are free."""
+    crowd = [
+        Waiting(
+            Line(job_id=name, priority=0, running=0, last_turn=last_turn, due_at=0, room=3), ready
+        )
+        for name, last_turn, ready in (("a", 9, [1, 2]), ("b", 5, [11, 12]), ("c", 7, [21, 22]))
+    ]
+    assert turns(crowd, 6) == [11, 21, 1, 12, 22, 2]
+
+
 @given(crowds(), st.integers(1, 12))
 def test_looking_at_the_foremost_is_enough(crowd: list[Waiting], slots: int) -> None:
     """Lines that are too far behind for the runners that are free change nothing."""

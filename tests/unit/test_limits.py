@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -26,9 +27,11 @@ from service.messages import (
     Retry,
     Suspend,
 )
+from service.storage import queries
+from service.storage.database import Database
 from service.tasks.context import Context
 from service.tasks.registry import Registry
-from tests.stores import Clock, enqueue, store_behind_door
+from tests.stores import START, Clock, enqueue, store_behind_door
 
 T = TypeVar("T")
 
@@ -166,6 +169,31 @@ async def test_a_rate_holds_in_every_window(autojump_clock: MockClock) -> None:
             await finish(door, run)
             begun.append(trio.current_time())
         assert begun == [0, 1, 6, 10, 11, 16, 20, 21, 26]
+
+
+@pytest.mark.parametrize("limits", [Limits(max_concurrency=4), Limits(rate=Rate(4, 60))])
+def test_a_limit_holds_for_runners_that_come_together(limits: Limits) -> None:
+    """Eight that are free at once get what is left, not eight."""
+    with closing(Database.open(None)) as database, database.transaction() as db:
+        queue = queries.Queue({"a": limits})
+        for _ in range(20):
+            queries.answer(enqueue("a"), db, START)
+        assert len(queue.claim(db, START, 1)) == 1
+        assert len(queue.claim(db, START, 8)) == 3
+        assert not queue.claim(db, START, 8)
+
+
+@pytest.mark.parametrize(("seconds", "begin"), [(59, 0), (60, 2)])
+def test_a_rate_opens_again_for_as_many_as_are_old_enough(seconds: int, begin: int) -> None:
+    """When two of three starts leave the window, two more may begin, and not a moment sooner."""
+    with closing(Database.open(None)) as database, database.transaction() as db:
+        queue = queries.Queue({"a": Limits(rate=Rate(3, 60))})
+        for _ in range(20):
+            queries.answer(enqueue("a"), db, START)
+        assert len(queue.claim(db, START, 2)) == 2
+        assert len(queue.claim(db, START + timedelta(seconds=30), 2)) == 1
+        now = START + timedelta(seconds=seconds)
+        assert len(queue.claim(db, now, 8)) == begin
 
 
 async def test_a_rate_holds_across_a_restart(autojump_clock: MockClock, tmp_path: Path) -> None:

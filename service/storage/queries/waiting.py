@@ -71,13 +71,13 @@ def rated_room(db: sqlite3.Connection, job_id: str, rate: Rate, moment: int) -> 
         """,
         (job_id, moment, rate.count - 1),
     ).fetchone()
-    return rate.count, oldest + period
+    return 1, oldest + period
 
 
 def note_start(db: sqlite3.Connection, job_id: str, rate: Rate, moment: int) -> None:
     """Count an attempt that begins, and forget those that count no longer."""
     db.execute(
-        "DELETE FROM rated_starts WHERE job_id = ? AND (started_at <= ? OR started_at > ?)",
-        (job_id, moment - rate.seconds * _SECOND, moment),
+        "DELETE FROM rated_starts WHERE job_id = ? AND started_at <= ?",
+        (job_id, moment - rate.seconds * _SECOND),
     )
     db.execute("INSERT INTO rated_starts VALUES (?, ?)", (job_id, moment))
