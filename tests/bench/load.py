@@ -97,10 +97,10 @@ async def _press(port: int, seconds: float, connections: int) -> Load:
     )
 
 
-async def _post(stream: trio.SocketStream, delivery: str) -> int:
+async def _post(stream: trio.SocketStream, delivery: str, body: str = BODY) -> int:
     await stream.send_all(
         b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nX-GitHub-Delivery: %s\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (delivery.encode(), len(BODY), BODY.encode())
+        b"Content-Length: %d\r\n\r\n%s" % (delivery.encode(), len(body), body.encode())
     )
     answer = b""
     while not (
@@ -115,7 +115,7 @@ async def _post(stream: trio.SocketStream, delivery: str) -> int:
     return int(answer[9:12])
 
 
-def paced(port: int, *, per_second: float, seconds: float) -> None:
+def paced(port: int, *, per_second: float, seconds: float, job_id: str = "noop") -> None:
     """Post at a steady pace, whether or not the answers keep it."""
 
     async def run() -> None:
@@ -132,7 +132,7 @@ def paced(port: int, *, per_second: float, seconds: float) -> None:
             await stream.aclose()
 
     async def one(idle: list[trio.SocketStream], stream: trio.SocketStream, delivery: str) -> None:
-        await _post(stream, delivery)
+        await _post(stream, delivery, BODY.replace("noop", job_id))
         idle.append(stream)
 
     trio.run(run)

@@ -132,13 +132,42 @@ def retention(rounds: int, seconds: float) -> Iterator[Row]:
     yield Row("runs still to forget after it", left[0][0], "")
 
 
+LIMITED: Final = """
+import trio
+
+@task("one", max_concurrency=1)
+async def one(ctx: Context) -> None:
+    await trio.sleep(0.05)
+"""
+
+
+def limits(_rounds: int, seconds: float) -> Iterator[Row]:
+    """From enqueue to start while ten thousand runs of a task that may run once at a time wait."""
+    free, full = _waits_beside(0, seconds), _waits_beside(10_000, seconds)
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        ratio = percentile(full, share) / percentile(free, share)
+        yield Row(f"start of others, 10,000 of a full task waiting ÷ none, {name}", ratio, "", "1")
+
+
+def _waits_beside(backlog: int, seconds: float) -> list[float]:
+    with short_home() as home:
+        fill(home / DATABASE, backlog, "queued", age=timedelta(hours=1), job_id="one")
+        with service(home, jobs=JOBS + LIMITED) as (side, running):
+            paced(side.port, per_second=100, seconds=max(seconds, 10))
+            running.stop()
+        return lateness_ms(
+            home / DATABASE, "created_at", "job_id = 'noop' AND started_at IS NOT NULL"
+        )
+
+
 def cron(_rounds: int, seconds: float) -> Iterator[Row]:
     """A thousand cron jobs, spread over the seconds of the minute: lateness, and cost at rest."""
     spread = "".join(
-        f"    CronJob(id='j{n}', schedule='{n % 60} * * * * *', job_id='noop'),\n"
+        f"    CronJob(id='j{n}', schedule='{n % 60} * * * * *', job_id='tick'),\n"
         for n in range(1000)
     )
-    jobs = f"from service import CronJob\n{JOBS}\nCRON_JOBS = [\n{spread}]\n"
+    tick = JOBS.replace("noop", "tick")
+    jobs = f"from service import CronJob\n{JOBS}\n{tick}\nCRON_JOBS = [\n{spread}]\n"
     with short_home() as home, service(home, jobs=jobs) as (_, running):
         time.sleep(max(seconds, 10))
         running.stop()
@@ -239,6 +268,7 @@ MEASURES: Final[dict[str, Callable[[int, float], Iterator[Row]]]] = {
     "start_latency": start_latency,
     "telemetry": telemetry,
     "retention": retention,
+    "limits": limits,
     "cron": cron,
     "starting": starting,
     "drain": drain,

@@ -11,7 +11,14 @@ from service.storage.database import Database
 __all__ = ["fill", "lateness_ms", "percentile", "query"]
 
 
-def fill(path: Path, count: int, status: Literal["ok", "queued"], *, age: timedelta) -> None:
+def fill(
+    path: Path,
+    count: int,
+    status: Literal["ok", "queued"],
+    *,
+    age: timedelta,
+    job_id: str = "noop",
+) -> None:
     """Add `count` runs that were created `age` ago."""
     database = Database.open(path)
     born = int((datetime.now(UTC) - age).timestamp() * 1e6)
@@ -23,10 +30,10 @@ def fill(path: Path, count: int, status: Literal["ok", "queued"], *, age: timede
             """
             INSERT INTO runs (seq, id, job_id, status, "trigger", attempt, max_attempts, claim,
                               created_at, due_at, started_at, finished_at, result)
-            VALUES (?, ?, 'noop', ?, 'webhook', 0, 4, 0, ?, ?, ?, ?, '{"status":"ok"}')
+            VALUES (?, ?, ?, ?, 'webhook', 0, 4, 0, ?, ?, ?, ?, '{"status":"ok"}')
             """,
             (
-                (last + n, f"{mark}-{n:024d}", status, born, born, finished, finished)
+                (last + n, f"{mark}-{n:024d}", job_id, status, born, born, finished, finished)
                 for n in range(1, count + 1)
             ),
         )
