@@ -7,6 +7,10 @@ ended when its time is over, when the attempt is cancelled and when the service 
 (SIGTERM), and killed (SIGKILL) if it does not go at once. What is left of the group when the
 program itself has ended is killed too: nothing of an attempt outlives it.
 
+It is heard until it has ended, also when nobody wants its output any more: a program that says
+something while it cleans up would die of a closed pipe (SIGPIPE) instead, and even a shell does
+that says nothing of its own accord, of its children.
+
 Output beyond its bound is read and thrown away, so that a program which writes much neither fills
 the memory nor waits for a reader.
 """
@@ -100,17 +104,16 @@ async def run_process(  # noqa: PLR0913 - what a program is started with
         env=None if env is None else {**os.environ, **env},
         start_new_session=True,
     )
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell, cast("trio.abc.SendStream", process.stdin), stdin)
-            nursery.start_soon(out.hear, cast("trio.abc.ReceiveStream", process.stdout))
-            nursery.start_soon(err.hear, cast("trio.abc.ReceiveStream", process.stderr))
+    talk = trio.CancelScope(shield=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_talk, process, stdin, out, err, talk)
+        try:
             await process.wait()
-            _signal_group(process.pid, signal.SIGKILL)
-            nursery.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
-    finally:
-        with trio.CancelScope(shield=True):
-            await _end(process)
+        finally:
+            with trio.CancelScope(shield=True):
+                await _end(process)
+            talk.shield = False
+            talk.deadline = trio.current_time() + DRAIN_SECONDS
     finished = Finished(
         code=process.returncode or 0,
         stdout=out.text(),
@@ -120,6 +123,16 @@ async def run_process(  # noqa: PLR0913 - what a program is started with
     if check and process.returncode != 0:
         raise ProcessError(command[0], finished)
     return finished
+
+
+async def _talk(
+    process: trio.Process, stdin: bytes, out: _Heard, err: _Heard, scope: trio.CancelScope
+) -> None:
+    with scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tell, cast("trio.abc.SendStream", process.stdin), stdin)
+            nursery.start_soon(out.hear, cast("trio.abc.ReceiveStream", process.stdout))
+            nursery.start_soon(err.hear, cast("trio.abc.ReceiveStream", process.stderr))
 
 
 async def _tell(stream: trio.abc.SendStream, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Programs of a task are heard within bounds, and end with all that they started."""
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import trio
 from service.core.results import Result
 from service.core.run import Failure, Suspended, Trigger
 from service.observability.logs import get_logger
+from service.tasks import processes
 from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.processes import OUTPUT_MAX_BYTES, Finished, ProcessError
@@ -172,6 +174,43 @@ async def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
             await family.begun()
     assert finished[0]["code"] == 0
     await family.ended()
+
+
+async def test_a_program_that_obeys_may_clean_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM comes first, so that a program can remove its lock files, and say so meanwhile."""
+    monkeypatch.setattr(processes, "TERM_SECONDS", PATIENCE_SECONDS)
+    family = Family(tmp_path)
+    lock = tmp_path / "lock"
+    lock.touch()
+    clean = f"trap 'echo cleaning up; echo >&2; rm {lock}; exit 0' TERM; exec 3>{tmp_path / 'pipe'}"
+    command = ["sh", "-c", f"{clean}; echo ready >&3; while :; do sleep 0.01; done"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(CTX.run_process, command)
+        await family.begun()
+        nursery.cancel_scope.cancel()
+    await family.ended()
+    assert not lock.exists()
+
+
+async def test_who_inherits_the_output_cannot_hold_a_stop_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that left the group may keep the pipes open; a cancelled attempt hears no more."""
+    monkeypatch.setattr(processes, "DRAIN_SECONDS", 2 * PATIENCE_SECONDS)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = (
+        "import subprocess, time; left = subprocess.Popen(['sleep', '1000'], "
+        f"start_new_session=True); open({str(pipe)!r}, 'w').write(str(left.pid)); time.sleep(1000)"
+    )
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(CTX.run_process, python(code))
+            left = int(await trio.to_thread.run_sync(pipe.read_text))
+            nursery.cancel_scope.cancel()
+    os.kill(left, signal.SIGKILL)  # it still lives: it was never waited for
 
 
 async def test_a_plain_function_can_ask_whether_it_is_still_wanted() -> None:
