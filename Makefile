@@ -34,17 +34,18 @@ check-deploy: $(VENV)/.test
 
 IMAGE := cron-webhook-service
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-ENGINE := $(shell command -v docker || command -v podman)
+# A client without its engine is no use: the first that answers.
+ENGINE ?= $(shell for each in docker podman; do $$each version >/dev/null 2>&1 && echo $$each && break; done)
 
 ## image: build the container image; BASE=... chooses what it is built on
 image:
-	$(or $(ENGINE),$(error needs docker or podman)) build --file deploy/Containerfile --tag $(IMAGE):$(VERSION) \
+	$(or $(ENGINE),$(error no container engine answers here: needs docker or podman)) build --file deploy/Containerfile --tag $(IMAGE):$(VERSION) \
 		$(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$(shell git rev-parse HEAD) .
 
 ## image-test: start the image as Kubernetes would, and look
 image-test: image
-	$(PYTHON) -m tests.image $(IMAGE):$(VERSION)
+	$(PYTHON) -m tests.image $(ENGINE) $(IMAGE):$(VERSION)
 
 ## lock: resolve the dependencies again, for every supported Python
 lock: $(VENV)/.test
