@@ -34,6 +34,7 @@ class SpanSeen:
     trace_id: str
     span_id: str
     parent_id: str
+    began: int
     attributes: dict[str, Attribute]
     status: str
     message: str
@@ -128,6 +129,33 @@ class Receiver:
         (span,) = (span for span in self.spans if span.name == name)
         return span
 
+    def tree(self) -> str:
+        """Return the names of all spans, each below its parent, in the order of their beginning."""
+        ids = {span.span_id for span in self.spans}
+        children: dict[str, list[SpanSeen]] = {}
+        for span in sorted(self.spans, key=lambda span: span.began):
+            children.setdefault(span.parent_id if span.parent_id in ids else "", []).append(span)
+
+        def lines(parent_id: str, depth: int) -> Iterator[str]:
+            for span in children.get(parent_id, ()):
+                yield f"{'  ' * depth}{span.name}"
+                yield from lines(span.span_id, depth + 1)
+
+        return "\n".join(lines("", 0))
+
+    def points(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Return each point of a metric: its labels, and its sum, count or value."""
+        metric = self.metrics[name]
+        kind = metric.WhichOneof("data")
+        assert kind is not None
+        return [
+            (
+                {key: str(value) for key, value in _attributes(point.attributes).items()},
+                point.sum if kind == "histogram" else point.as_int or point.as_double,
+            )
+            for point in getattr(metric, kind).data_points
+        ]
+
     def _envelope(self, body: bytes) -> None:
         _header, _, rest = body.partition(b"\n")
         while rest.strip():
@@ -175,6 +203,7 @@ def _spans(body: bytes) -> Iterator[SpanSeen]:
                     trace_id=span.trace_id.hex(),
                     span_id=span.span_id.hex(),
                     parent_id=span.parent_span_id.hex(),
+                    began=span.start_time_unix_nano,
                     attributes=_attributes(span.attributes),
                     status=("unset", "ok", "error")[span.status.code],
                     message=span.status.message,

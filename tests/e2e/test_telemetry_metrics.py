@@ -1,7 +1,6 @@
 """Metrics as a collector receives them."""
 
 import pytest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from service.observability import metrics
 from service.observability.telemetry import telemetry
@@ -30,28 +29,11 @@ def say_everything() -> None:
     metrics.store_measured(queued=7, oldest_seconds=1.5, database_bytes=4096, wal_bytes=512)
 
 
-def points(metric: Metric) -> list[tuple[dict[str, str], float]]:
-    """Return each point's labels and its sum, count or value."""
-    kind = metric.WhichOneof("data")
-    assert kind is not None
-    found = []
-    for point in getattr(metric, kind).data_points:
-        labels = {
-            pair.key: pair.value.string_value or str(pair.value.int_value)
-            for pair in point.attributes
-        }
-        value = point.sum if kind == "histogram" else point.as_int or point.as_double
-        found.append((labels, value))
-    return found
-
-
 def test_every_fact_arrives_under_its_conventional_name() -> None:
     """Names, units and labels are OpenTelemetry's: dots, UCUM, and bounded labels only."""
-    with Receiver() as receiver:
-        with telemetry(settings(receiver)):
-            say_everything()
-        arrived = receiver.metrics
-    assert {name: metric.unit for name, metric in arrived.items()} == {
+    with Receiver() as receiver, telemetry(settings(receiver)):
+        say_everything()
+    assert {name: metric.unit for name, metric in receiver.metrics.items()} == {
         "job.runs": "{run}",
         "job.attempt.duration": "s",
         "job.run.wait": "s",
@@ -69,19 +51,19 @@ def test_every_fact_arrives_under_its_conventional_name() -> None:
         "store.database.size": "By",
         "store.wal.size": "By",
     }
-    assert points(arrived["job.runs"]) == [
+    assert receiver.points("job.runs") == [
         ({"job.id": "echo", "run.trigger": "webhook", "outcome": "ok"}, 1)
     ]
-    assert points(arrived["job.crashes"]) == [({}, 2)]
-    assert points(arrived["job.queue.depth"]) == [({}, 7)]
-    assert points(arrived["cron.ticks"]) == [({"cron.id": "morning", "outcome": "missed"}, 3)]
-    assert points(arrived["store.group.size"]) == [({}, 12)]
+    assert receiver.points("job.crashes") == [({}, 2)]
+    assert receiver.points("job.queue.depth") == [({}, 7)]
+    assert receiver.points("cron.ticks") == [({"cron.id": "morning", "outcome": "missed"}, 3)]
+    assert receiver.points("store.group.size") == [({}, 12)]
     unrouted = {
         "http.request.method": "GET",
         "http.response.status_code": "404",
         "url.scheme": "http",
     }
-    assert (unrouted, 0.001) in points(arrived["http.server.request.duration"])
+    assert (unrouted, 0.001) in receiver.points("http.server.request.duration")
 
 
 def test_without_an_endpoint_nothing_is_counted() -> None:
