@@ -24,11 +24,16 @@ class Pool:
     _speaking: set[trio.CancelScope] = attrs.field(factory=set)
     _silent_at: float = math.inf
 
+    @property
+    def hires(self) -> bool:
+        """Whether runners may look for more work."""
+        return self._hires
+
     async def while_hiring(self, wait: Callable[[], Awaitable[T]]) -> T | None:
-        """Wait for work; None, at once, when hiring stops."""
-        if not self._hires:
-            return None
+        """Wait for work; when hiring stops the wait is cancelled, and None returned."""
         with trio.CancelScope() as scope:
+            if not self._hires:
+                scope.cancel()
             self._idle.add(scope)
             try:
                 return await wait()

@@ -71,8 +71,11 @@ class Yard:
         try:
             with trio.move_on_after(seconds):
                 await call.ended.wait()
-            with trio.move_on_after(PATIENCE_SECONDS):  # anew: the loop itself may have been held
-                await call.ended.wait()
+            if not call.ended.is_set():
+                with trio.move_on_after(
+                    PATIENCE_SECONDS
+                ):  # anew: the loop itself may have been held
+                    await call.ended.wait()
         except trio.Cancelled:  # noqa: ASYNC103 - a function that has returned, has returned
             call.scope.cancel()
             with trio.move_on_after(PATIENCE_SECONDS, shield=True):

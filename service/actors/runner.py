@@ -24,7 +24,7 @@ from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, Suspended, after_attempt
 from service.core.wire import NotJson, decode
-from service.messages import Claim, Door, Finish, Question, Release, Retry, Suspend
+from service.messages import Claim, Door, Finish, Question, Release, Retry, Suspend, Ticket
 from service.observability.attempts import Ended, Ending, tell, watched_attempt
 from service.observability.logs import bound_contextvars, get_logger
 from service.observability.traces import Span
@@ -66,17 +66,20 @@ class Runner:
     async def work(self) -> None:
         """Perform runs. When cancelled, the run at hand goes back to the queue first."""
         with self.door:
-            while (run := await self.pool.while_hiring(self._next_run)) is not None:
-                await self._perform(run)
+            claim = await self._claim()
+            while claim is not None:
+                run = await self.pool.while_hiring(claim.verdict)
+                claim = None if run is None else await self._perform(run)
 
-    async def _next_run(self) -> Run:
-        return await self.door.ask(Claim())
+    async def _claim(self) -> Ticket[Run] | None:
+        """Ask for the next run, if there is to be one; its verdict must be waited for."""
+        return await self.door.post(Claim()) if self.pool.hires else None
 
-    async def _perform(self, run: Run) -> None:
+    async def _perform(self, run: Run) -> Ticket[Run] | None:
         with watched_attempt(run, self.now()) as span:
-            await self._perform_watched(run, span)
+            return await self._perform_watched(run, span)
 
-    async def _perform_watched(self, run: Run, span: Span) -> None:
+    async def _perform_watched(self, run: Run, span: Span) -> Ticket[Run] | None:
         started_at = trio.current_time()
         last_word: Question[bool] = Release(run.id, run.claim)
         outcome = None
@@ -84,6 +87,7 @@ class Runner:
             with self.pool.working_on(run.id):
                 outcome = await self._attempt(run)
                 last_word = self._settle(run, outcome)
+            claim = await self._claim()  # now, so that one commit serves it and the last word
         finally:
             held = await self._tell(run, last_word)  # noqa: ASYNC102 - shielded and bounded within
             ended = Ended(
@@ -94,6 +98,7 @@ class Runner:
                 due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
             )
             tell(ended, span)
+        return claim
 
     async def _attempt(self, run: Run) -> Result | Failure | Suspended:
         task = self.workload.tasks.get(run.job_id)

@@ -112,12 +112,25 @@ class Door:
         Raises StoreUnavailable when the store cannot commit, StoreEnded when it has gone; the
         change may or may not stand. Cancelled means that the question was never taken up.
         """
+        ticket = await self.post(question)
+        return await ticket.verdict()
+
+    async def post(self, question: Question[V]) -> Ticket[V]:
+        """Put a question in the mailbox, for which there may be a wait; the verdict comes later.
+
+        Whoever posts must wait for the verdict, cancelled or not: only so is it heard, or the
+        ticket withdrawn. Raises StoreEnded; Cancelled means that nothing was posted.
+        """
         ticket = Ticket(question)
+        mailbox: trio.MemorySendChannel[Ticket[V]] = self._mailbox  # type: ignore[assignment] # a ticket keeps its own V
         try:
-            await self._mailbox.send(ticket)  # type: ignore[arg-type] # a ticket keeps its own V
+            try:
+                mailbox.send_nowait(ticket)
+            except trio.WouldBlock:
+                await mailbox.send(ticket)
         except trio.BrokenResourceError:
             raise StoreEnded("the store has ended") from None
-        return await ticket.verdict()
+        return ticket
 
     def clone(self) -> "Door":
         """Return another door to the same store, to be closed on its own."""
