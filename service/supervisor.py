@@ -2,11 +2,13 @@
 
 Theory of operation: inside out is the drain order
 --------------------------------------------------
-Actors start in the order of need: the store takes in the runs that a crash left behind, runners
-wait for work, cron catches up, and HTTP serves last. They stop in the order of the indentation in
-`_live`, inside out: cron makes no more runs; runners finish what they have within the grace, and
-what they cannot finish they hand back; HTTP goes on storing what still arrives, because nobody
-sends a refused delivery again; the store, with no door left open, writes its log back and ends.
+HTTP serves at once, for it needs only the store. The others start in the order of need: the store
+takes in the runs that a crash left behind, runners wait for work, cron catches up. A store that
+cannot commit (the disk is full) holds that up until it can; meanwhile webhooks are refused, and
+health says why. All stop in the order of the indentation in `_live`, inside out: cron makes no more
+runs; runners finish what they have within the grace, and what they cannot finish they hand back;
+HTTP goes on storing what still arrives, because nobody sends a refused delivery again; the store,
+with no door left open, writes its log back and ends.
 
 The first signal starts that. The second cancels everything but the store: runs at hand go back to
 the queue at once. An actor that crashes cancels everything but the store in the same way, and the
@@ -84,6 +86,9 @@ class _Means:
     loop: LoopWatch
     stop: _Stop
     outbound: Outbound
+    pool: Pool = attrs.field(factory=Pool)
+    pulse: Pulse = attrs.field(factory=Pulse)
+    started: trio.Event = attrs.field(factory=trio.Event)
 
 
 async def supervise(house: House, trades: Trades) -> None:
@@ -125,37 +130,46 @@ async def _keep_store(house: House, trades: Trades, mailbox: Mailbox) -> None:
 async def _live(house: House, trades: Trades, means: _Means) -> None:
     """Start everything but the store, wait for the stop, and let it drain."""
     closing = trio.Event()
-    pool, pulse, door = Pool(), Pulse(), means.door
     grace = house.settings.shutdown_grace_seconds
-    await _recover(door)
     async with trio.open_nursery() as everything:
-        everything.start_soon(trades.control, house, _desk(house, door, pool))
+        everything.start_soon(trades.control, house, _desk(house, means))
         async with trio.open_nursery() as front:
+            front.start_soon(_serve_http, house, trades, _web(house, means), closing)
             async with trio.open_nursery() as runners:
                 async with trio.open_nursery() as planners:
-                    for number, runner in enumerate(_runners(house, means, pool)):
-                        runners.start_soon(trades.runner, runner, name=f"runner {number}")
-                    await planners.start(trades.cron, _cron(house, door, pool, pulse))
-                    planners.start_soon(trades.janitor, _janitor(house, door))
-                    if is_metered():
-                        gauge = Gauge(door=door.clone(), now=house.now)
-                        planners.start_soon(trades.gauge, gauge)
-                    web = _web(house, means, pulse)
-                    front.start_soon(_serve_http, house, trades, web, closing)
-                    log.info("service started", **_facts(house))
+                    planners.start_soon(_start, house, trades, means, runners, planners)
                     await means.stop.asked.wait()
                     planners.cancel_scope.cancel()
-                pool.stop_hiring()
+                means.pool.stop_hiring()
                 runners.cancel_scope.deadline = trio.current_time() + grace
-                pool.silence_at(trio.current_time() + grace + LAST_WORDS_SECONDS)
+                means.pool.silence_at(trio.current_time() + grace + LAST_WORDS_SECONDS)
             closing.set()
         everything.cancel_scope.cancel()
 
 
+async def _start(
+    house: House, trades: Trades, means: _Means, runners: trio.Nursery, planners: trio.Nursery
+) -> None:
+    """Start in the order of need those who make runs and perform them."""
+    await _recover(means.door)
+    for number, runner in enumerate(_runners(house, means)):
+        runners.start_soon(trades.runner, runner, name=f"runner {number}")
+    await planners.start(trades.cron, _cron(house, means))
+    planners.start_soon(trades.janitor, _janitor(house, means.door))
+    if is_metered():
+        planners.start_soon(trades.gauge, Gauge(door=means.door.clone(), now=house.now))
+    means.started.set()
+    log.info("service started", **_facts(house))
+
+
 async def _recover(door: Door) -> None:
     """Take in the runs that were running when the last process died."""
+
+    def complain(reason: str) -> None:
+        log.error("what the last process left waits for the store; nothing runs", reason=reason)
+
     while True:
-        found = await door.ask(Recover(RECOVER_BATCH))
+        found = await door.insist(Recover(RECOVER_BATCH), complain=complain)
         for run in found.poisoned:
             log.error(
                 "run ended: the service died too often while it was running",
@@ -192,7 +206,7 @@ def _obeyed_signals(house: House, stop: _Stop) -> Iterator[None]:
         yield
 
 
-def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
+def _runners(house: House, means: _Means) -> list[Runner]:
     count = house.settings.runners
     cron_timeouts = {
         job.id: job.timeout for job in house.workload.cron_jobs if job.timeout is not None
@@ -201,7 +215,7 @@ def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
     return [
         Runner(
             door=means.door.clone(),
-            pool=pool,
+            pool=means.pool,
             yard=means.yard,
             workload=house.workload,
             settings=house.settings,
@@ -214,25 +228,25 @@ def _runners(house: House, means: _Means, pool: Pool) -> list[Runner]:
     ]
 
 
-def _desk(house: House, door: Door, pool: Pool) -> Desk:
-    own = door.clone()
+def _desk(house: House, means: _Means) -> Desk:
+    own = means.door.clone()
     return Desk(
         door=own,
         workload=house.workload,
         vault=Vault(own, house.settings.run_store_sqlite_path),
-        cancel_attempt=pool.cancel,
-        headway=pool.headway,
+        cancel_attempt=means.pool.cancel,
+        headway=means.pool.headway,
         now=house.now,
     )
 
 
-def _cron(house: House, door: Door, pool: Pool, pulse: Pulse) -> Cron:
+def _cron(house: House, means: _Means) -> Cron:
     return Cron(
-        door=door.clone(),
+        door=means.door.clone(),
         plans=[_plan(house, job) for job in house.workload.cron_jobs],
-        pulse=pulse,
+        pulse=means.pulse,
         now=house.now,
-        cancel_run=pool.cancel,
+        cancel_run=means.pool.cancel,
     )
 
 
@@ -251,13 +265,14 @@ def _plan(house: House, job: CronJob) -> Plan:
     return Plan(job, schedule, max_attempts=retries + 1)
 
 
-def _web(house: House, means: _Means, pulse: Pulse) -> Web:
+def _web(house: House, means: _Means) -> Web:
     return Web(
         door=means.door.clone(),
         workload=house.workload,
         settings=house.settings,
-        pulse=pulse,
+        pulse=means.pulse,
         loop=means.loop,
+        started=means.started,
         stopping=means.stop.asked,
         now=house.now,
     )

@@ -57,7 +57,7 @@ class Plan:
     max_attempts: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Cron:
     """Turns ticks into runs."""
 
@@ -69,13 +69,17 @@ class Cron:
     longest_sleep_seconds: float = LONGEST_SLEEP_SECONDS
     _agenda: list[tuple[datetime, int]] = attrs.field(factory=list, init=False)
     """When to look at which plan again: a heap."""
+    _waiting: bool = attrs.field(default=False, init=False)
+    """Whether ticks wait for the store, and it has been said."""
 
     async def keep_time(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Account for ticks until cancelled; a tick is accounted for whole, or not at all."""
         with self.door:
-            watermarks = await self.door.ask(AdoptCronJobs(self._meanings()))
+            watermarks = await self.door.insist(
+                AdoptCronJobs(self._meanings()), complain=self._complain
+            )
             for index, plan in enumerate(self.plans):
                 self._look_out_for_the_future(plan, watermarks[plan.job.id])
                 self._look_again(index, watermarks[plan.job.id])
@@ -83,6 +87,11 @@ class Cron:
             while True:
                 self.pulse.beat()
                 await trio.sleep(await self._turn())
+
+    def _complain(self, reason: str) -> None:
+        if not self._waiting:
+            log.warning("ticks wait for the store", reason=reason)
+        self._waiting = True
 
     def _meanings(self) -> dict[str, CronMeaning]:
         return {
@@ -110,10 +119,11 @@ class Cron:
             except StoreEnded:
                 raise
             except StoreUnavailable as error:
-                log.warning("ticks wait for the store", reason=str(error))
+                self._complain(str(error))
                 for entry in (*batch, *due):
                     heapq.heappush(self._agenda, entry)
                 return RETRY_SECONDS
+            self._waiting = False
         return self._until_next()
 
     def _due(self, instant: datetime) -> Iterator[tuple[datetime, int]]:

@@ -62,6 +62,7 @@ class Web:
     settings: Settings
     pulse: Pulse
     loop: LoopWatch
+    started: trio.Event
     stopping: trio.Event
     now: Callable[[], datetime]
 
@@ -138,8 +139,6 @@ class Web:
     async def _demand_health(self) -> None:
         if self.stopping.is_set():
             raise Refused(503, "the service is stopping")
-        if self.pulse.age_seconds() > PULSE_SECONDS:
-            raise Refused(503, f"the cron loop has not moved for {self.pulse.age_seconds():.0f} s")
         held = self.loop.held_lately()
         if held is not None:
             raise Refused(503, f"the event loop was held for {held.seconds:.1f} s by {held.task}")
@@ -147,6 +146,10 @@ class Web:
             await self.door.ask(Probe())
         except StoreUnavailable as error:
             raise _unavailable(error) from error
+        if not self.started.is_set():
+            raise Refused(503, "the service is starting")
+        if self.pulse.age_seconds() > PULSE_SECONDS:
+            raise Refused(503, f"the cron loop has not moved for {self.pulse.age_seconds():.0f} s")
 
 
 def make_app(web: Web) -> QuartTrio:

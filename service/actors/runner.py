@@ -13,14 +13,12 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
 
 import attrs
-import stamina
 import trio
 
 from service.core.backoff import delay_seconds
-from service.core.errors import StoreEnded, StoreUnavailable
+from service.core.errors import StoreEnded
 from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, Suspended, after_attempt
 from service.core.wire import NotJson, decode
@@ -40,11 +38,6 @@ from service.tasks.workspace import Workspace
 from service.yard import LeftBehind, Yard
 
 __all__ = ["Runner"]
-
-RETRY_STORE_SECONDS: Final = 2.0
-"""Longest pause before a store that cannot commit is told again."""
-
-TELLS_BEFORE_WARNING: Final = 4
 
 log = get_logger("service.runner")
 
@@ -183,27 +176,17 @@ class Runner:
 
     async def _tell(self, run: Run, last_word: Question[bool]) -> bool:
         """Tell the store, as often as it takes; True if this runner still held the run."""
+
+        def complain(reason: str) -> None:
+            log.warning("the store refuses how a run ended; kept", reason=reason, **_names(run))
+
         with self.pool.last_word():
             try:
-                async for again in stamina.retry_context(
-                    on=_may_recover,
-                    attempts=None,
-                    timeout=None,
-                    wait_initial=0.1,
-                    wait_max=RETRY_STORE_SECONDS,
-                ):
-                    if again.num == TELLS_BEFORE_WARNING:
-                        log.warning("the store refuses how a run ended; kept", **_names(run))
-                    with again:
-                        return await self.door.ask(last_word)
+                return await self.door.insist(last_word, complain=complain)
             except StoreEnded:
                 pass
         log.error("the store could not be told how a run ended; it will run again", **_names(run))
         return False
-
-
-def _may_recover(error: Exception) -> bool:
-    return isinstance(error, StoreUnavailable) and not isinstance(error, StoreEnded)
 
 
 def _names(run: Run) -> dict[str, object]:

@@ -20,12 +20,18 @@ from typing import Generic, NoReturn, Self, TypeVar
 
 import attrs
 import outcome
+import stamina
 import trio
 
-from service.core.errors import StoreEnded
+from service.core.errors import StoreEnded, StoreUnavailable
 
 MAILBOX_SIZE = 1024
 """Tickets that may wait for the store; further askers wait at the door, where they may leave."""
+
+INSIST_SECONDS = 2.0
+"""Longest pause before a store that cannot commit is asked again."""
+
+ASKED_BEFORE_COMPLAINT = 3
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -132,6 +138,28 @@ class Door:
             raise StoreEnded("the store has ended") from None
         return ticket
 
+    async def insist(self, question: Question[V], *, complain: Callable[[str], None]) -> V:
+        """Ask for what may be asked twice until the store can commit.
+
+        `complain` is told why it cannot, once. Raises StoreEnded when the store has gone.
+        Cancelled means that the question may or may not stand.
+        """
+        async for again in stamina.retry_context(
+            on=_may_recover,
+            attempts=None,
+            timeout=None,
+            wait_initial=0.1,
+            wait_max=INSIST_SECONDS,
+        ):
+            with again:
+                try:
+                    return await self.ask(question)
+                except StoreUnavailable as error:
+                    if again.num == ASKED_BEFORE_COMPLAINT and _may_recover(error):
+                        complain(str(error))
+                    raise
+        raise AssertionError("stamina ended without a verdict")  # pragma: no cover - it does not
+
     def clone(self) -> "Door":
         """Return another door to the same store, to be closed on its own."""
         return Door(self._mailbox.clone())
@@ -146,6 +174,10 @@ class Door:
         trace: TracebackType | None,
     ) -> None:
         self._mailbox.close()
+
+
+def _may_recover(error: Exception) -> bool:
+    return isinstance(error, StoreUnavailable) and not isinstance(error, StoreEnded)
 
 
 def open_mailbox() -> tuple[Door, trio.MemoryReceiveChannel[Ticket[object]]]:

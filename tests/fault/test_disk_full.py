@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 
-from service.cli.serving import EX_CRASHED
 from tests.harness import Service, launch, serving, until
 from tests.torture.postmortem import PostMortem
 
@@ -136,16 +138,66 @@ def test_stop_on_a_full_disk_is_in_time_and_loses_no_run(home: Path, disk: Path)
     assert sorted(finished(home)) == sorted(runs * 2)
 
 
-def test_start_on_a_full_disk_ends_and_changes_nothing(home: Path, disk: Path) -> None:
-    """A start that cannot take in what a crash left ends, and a start with room is right."""
+TICKING: Final = f"""{JOBS}
+from service import CronJob
+
+CRON_JOBS = [CronJob(id="tick", schedule="* * * * * *", job_id="echo", catch_up="all")]
+"""
+
+
+@contextmanager
+def starting(home: Path) -> Iterator[Service]:
+    """Hold a service whose start cannot be completed, once it has said so."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = launch(home, PORT=str(port))
+    service.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+    waits = "what the last process left waits for the store; nothing runs"
+    try:
+        until(lambda: service.logged(waits), "the service says what it waits for")
+        yield service
+    finally:
+        service.client.close()
+        if service.process.poll() is None:
+            service.kill()
+
+
+def test_start_on_a_full_disk_serves_and_recovers(home: Path, disk: Path) -> None:
+    """Health says why, webhooks may come again, and with room what a crash left is taken in."""
+    with serving(home, TICKING) as service:
+        runs = hold(service)
+        service.kill()
+        filler = fill(disk)
+    with starting(home) as service:
+        health = service.client.get("/_health")
+        assert health.status_code == 503
+        assert "full" in health.json()["message"]
+        assert service.client.get("/_health?live").status_code == 200
+        refused = service.post({"jobId": "echo"}, {"X-GitHub-Delivery": "wanted"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert {service.run(run_id)["status"] for run_id in runs} == {"running"}
+        assert not service.logged("service started")
+        (home / "go").touch()
+        filler.unlink()
+        for run_id in runs:
+            assert service.run_until(run_id, "ok")["crashes"] == 1
+        until(lambda: service.client.get("/_health").status_code == 200, "health is restored")
+        assert service.post({"jobId": "echo"}, {"X-GitHub-Delivery": "wanted"}).status_code == 202
+        verified = service.command("verify")
+        assert verified.returncode == 0, verified.stdout
+        assert len(service.logged("the store cannot commit")) == 1
+        assert service.stop() == 0
+
+
+def test_start_on_a_full_disk_can_be_stopped(home: Path, disk: Path) -> None:
+    """A service that waits for room stops as any other, and changes nothing."""
     with serving(home, JOBS) as service:
         runs = hold(service)
         service.kill()
         filler = fill(disk)
-    failed = launch(home, JOBS)
-    assert failed.wait() == EX_CRASHED
-    [line] = failed.logged("the service crashed")
-    assert "full" in str(line)
+    with starting(home) as service:
+        assert service.stop() == 0
     filler.unlink()
     (home / "go").touch()
     with serving(home, JOBS) as service:

@@ -3,22 +3,29 @@
 SQLite itself says that the disk is full, for a limit on the number of its pages.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from service.actors.cron import Cron, Plan
 from service.actors.store import RETRY_SECONDS, inline, run_store
+from service.core.cronjob import CronJob
 from service.core.errors import StoreUnavailable
 from service.core.run import Run
 from service.messages import Claim, Door, Enqueue, Probe, Ticket, open_mailbox
+from service.pulse import Pulse
 from service.storage.database import LOG_BYTES_MAX, LOG_KEPT_BYTES, Database
 from service.storage.queries import answer
-from tests.stores import START, Clock, enqueue
+from tests.stores import START, Clock, enqueue, store_behind_door
+
+T = TypeVar("T")
 
 
 def large() -> Enqueue:
@@ -99,6 +106,35 @@ async def test_failing_store_rests_between_questions(parked: int, mock_clock: Mo
         trio.lowlevel.remove_instrument(steps)
         nursery.cancel_scope.cancel()
     assert steps.count < 1000 + 50
+
+
+async def test_cron_says_once_that_ticks_wait(autojump_clock: MockClock) -> None:
+    """It asks each second, from its start on, and says so once for each time the store fails."""
+    clock = Clock()
+    full = [range(10, 1000), range(2000, 3000)]
+
+    async def hop(function: Callable[[], T], /) -> T:
+        await trio.lowlevel.checkpoint()
+        if any(int(trio.current_time()) in times for times in full):
+            raise StoreUnavailable("the disk is full")
+        return function()
+
+    job = CronJob(id="tick", schedule="* * * * * *", job_id="echo", overlap="allow")
+    plan = Plan(job, job.compiled(default_timezone="UTC"), 1)
+    with capture_logs() as lines:
+        async with store_behind_door(now=clock, hop=hop) as door:
+            await trio.sleep(20)
+            cron = Cron(
+                door=door.clone(),
+                plans=[plan],
+                pulse=Pulse(),
+                now=clock,
+                cancel_run=lambda _: None,
+            )
+            with trio.move_on_after(4000):
+                await cron.keep_time()
+    said = [line for line in lines if line["event"] == "ticks wait for the store"]
+    assert [line["reason"] for line in said] == ["the disk is full"] * 2
 
 
 def test_log_of_large_runs_stays_bounded(tmp_path: Path) -> None:
