@@ -16,8 +16,9 @@ from service.actors.gauge import Gauge
 from service.actors.http import Web, make_app
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
-from service.actors.store import in_own_thread, run_store
+from service.actors.store import run_store
 from service.desk import Desk
+from service.hop import own_thread
 from service.messages import Ticket
 from service.serving import Limits, serve
 from service.settings import Settings
@@ -49,13 +50,10 @@ class House:
 
 
 async def _keep_store(house: House, mailbox: Mailbox) -> None:
-    await run_store(
-        mailbox,
-        house.database,
-        limits=house.workload.limits,
-        now=house.now,
-        hop=in_own_thread(),
-    )
+    with own_thread() as hop:
+        await run_store(
+            mailbox, house.database, limits=house.workload.limits, now=house.now, hop=hop
+        )
 
 
 async def _serve_http(house: House, web: Web, closing: trio.Event) -> None:

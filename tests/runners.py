@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from service.actors.runner import Runner
-from service.actors.store import Hop, inline
 from service.core.run import Run
 from service.core.wire import Json, decode, encode
+from service.hop import Hop, inline
 from service.messages import Door, GetRun, Question
 from service.pool import Pool
 from service.settings import Settings

@@ -10,9 +10,10 @@ from typing import Final
 import attrs
 import trio
 
-from service.actors.store import Hop, inline, run_store
+from service.actors.store import run_store
 from service.core.limits import Limits
 from service.core.run import Run, Trigger
+from service.hop import Hop, inline
 from service.messages import Delivery, Door, Enqueue, ListRuns, RunFilter, open_mailbox
 from service.storage.database import Database
 

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import attrs
 import outcome
@@ -32,6 +32,7 @@ import trio
 from service.core.errors import BackupFailed, StoreEnded, StoreUnavailable
 from service.core.limits import Limits
 from service.core.run import Run
+from service.hop import Hop
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
 from service.observability.metrics import group_committed
@@ -39,7 +40,7 @@ from service.storage import queries
 from service.storage.backup import COPYING, Copier
 from service.storage.database import Database
 
-__all__ = ["Hop", "in_own_thread", "inline", "run_store"]
+__all__ = ["run_store"]
 
 GROUP_MAX: Final = 256
 """Questions that share a transaction; bounds how long the first of them waits for the last."""
@@ -57,31 +58,6 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """The wall clock, by which runs are due, may jump: it is looked at this often at least."""
 
 log = get_logger("service.store")
-
-T = TypeVar("T")
-
-
-class Hop(Protocol):
-    """How SQL leaves the event loop."""
-
-    async def __call__(self, function: Callable[[], T], /) -> T:
-        """Call `function`, to its end even when cancelled, and return what it returns."""
-
-
-def in_own_thread() -> Hop:
-    """Return a hop to a worker thread, one call at a time."""
-    limiter = trio.CapacityLimiter(1)
-
-    async def hop(function: Callable[[], T], /) -> T:
-        return await trio.to_thread.run_sync(function, limiter=limiter)
-
-    return hop
-
-
-async def inline(function: Callable[[], T], /) -> T:
-    """Hop nowhere: for tests on a virtual clock, which would not see a thread at work."""
-    await trio.lowlevel.checkpoint()
-    return function()
 
 
 async def run_store(

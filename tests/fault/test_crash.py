@@ -38,7 +38,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from service.actors.store import in_own_thread, run_store
+from service.actors.store import run_store
+from service.hop import own_thread
 from service.cli.serving import run_service
 from service.house import Trades
 from service.messages import Claim
@@ -68,14 +69,14 @@ async def crash_beside(*args, **options):
 
 async def crash_in_the_thread(house, mailbox):
     """Crash with a group of questions in hand."""
-    hop = in_own_thread()
+    with own_thread() as hop:
 
-    async def crashing(function):
-        if Path("crash").exists():
-            raise Crash("the store crashed, as the test wants it")
-        return await hop(function)
+        async def crashing(function):
+            if Path("crash").exists():
+                raise Crash("the store crashed, as the test wants it")
+            return await hop(function)
 
-    await run_store(mailbox, house.database, limits={}, now=house.now, hop=crashing)
+        await run_store(mailbox, house.database, limits={}, now=house.now, hop=crashing)
 
 
 actor = crash_in_the_thread if WHICH == "store" else crash_beside

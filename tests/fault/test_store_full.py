@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from service.actors.cron import Cron, Plan
-from service.actors.store import RETRY_SECONDS, inline, run_store
+from service.actors.store import RETRY_SECONDS, run_store
 from service.core.cronjob import CronJob
 from service.core.errors import StoreUnavailable
 from service.core.run import Run
+from service.hop import inline
 from service.messages import Claim, Door, Enqueue, Probe, Ticket, open_mailbox
 from service.pulse import Pulse
 from service.storage.database import LOG_BYTES_MAX, LOG_KEPT_BYTES, Database

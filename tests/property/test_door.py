@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from service.actors.store import Hop, in_own_thread, inline
 from service.core.errors import StoreUnavailable
 from service.core.run import Run, Status
+from service.hop import Hop, inline, own_thread
 from service.messages import Claim, Door, Finish, Release
 from tests.stores import Clock, all_runs, enqueue, store_behind_door
 
@@ -89,7 +89,8 @@ async def test_verdicts_equal_rows_in_memory(seed: int, autojump_clock: MockCloc
 @pytest.mark.parametrize("seed", range(20))
 async def test_verdicts_equal_rows_on_disk(seed: int, tmp_path: Path) -> None:
     """The same with a real file and a real thread, where askers are cancelled mid-commit."""
-    await sweep(seed, in_own_thread(), tmp_path / "runs.sqlite3")
+    with own_thread() as hop:
+        await sweep(seed, hop, tmp_path / "runs.sqlite3")
 
 
 async def test_cancelled_asker_waits_for_what_was_taken_up() -> None:

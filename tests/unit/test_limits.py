@@ -11,10 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from service.actors.store import LONGEST_SLEEP_SECONDS, inline
+from service.actors.store import LONGEST_SLEEP_SECONDS
 from service.core.errors import ConfigError
 from service.core.limits import Limits, Rate
 from service.core.run import Run, Status
+from service.hop import inline
 from service.messages import (
     CancelRun,
     Claim,

@@ -10,9 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from service.actors.store import GROUP_MAX, PATIENCE_SECONDS, inline, run_store
+from service.actors.store import GROUP_MAX, PATIENCE_SECONDS, run_store
 from service.core.errors import StoreBroken, StoreEnded, StoreUnavailable
 from service.core.run import Run, Status
+from service.hop import inline
 from service.messages import (
     MAILBOX_SIZE,
     Claim,
