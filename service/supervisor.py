@@ -35,14 +35,13 @@ from service.actors.http import Web
 from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.core.cronjob import CronJob
-from service.core.run import Failure
 from service.desk import Desk
 from service.house import House, Mailbox, Trades
 from service.messages import Door, Recover, open_mailbox
+from service.observability.attempts import tell_poisoned
 from service.observability.logs import get_logger
 from service.observability.loop import LoopWatch, watched_loop
-from service.observability.metrics import is_metered, run_crashed, run_ended
-from service.observability.sentry import capture_failure
+from service.observability.metrics import is_metered, run_crashed
 from service.pool import Pool
 from service.pulse import Pulse
 from service.signals import heard_signals
@@ -171,15 +170,7 @@ async def _recover(door: Door) -> None:
     while True:
         found = await door.insist(Recover(RECOVER_BATCH), complain=complain)
         for run in found.poisoned:
-            log.error(
-                "run ended: the service died too often while it was running",
-                job_id=run.job_id,
-                run_id=run.id,
-                crashes=run.crashes,
-                status=str(run.status),
-            )
-            capture_failure(run, Failure("the service died too often while the run was running"))
-            run_ended(run.job_id, run.trigger, run.status)
+            tell_poisoned(run)
         run_crashed(found.requeued + len(found.poisoned))
         if found.requeued:
             log.warning("runs of a service that died are queued again", runs=found.requeued)

@@ -14,6 +14,7 @@ import trio
 
 from service.actors.control import open_control_socket
 from service.house import House, Trades
+from service.monitoring import monitors_of
 from service.observability.exceptions import flattened
 from service.observability.logs import get_logger, logging_to
 from service.observability.sentry import capture_crash
@@ -51,7 +52,8 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
     workload = load(settings.jobs_module, settings.cron_timezone)
     in_file = settings.run_store is RunStore.SQLITE
     database = Database.open(settings.run_store_sqlite_path if in_file else None)
-    stack.enter_context(telemetry(settings))  # after all that could refuse the start
+    monitors = monitors_of(settings, workload)
+    stack.enter_context(telemetry(settings, monitors))  # after all that could refuse the start
     watchdog = Watchdog()
 
     def ended(ending: outcome.Outcome[None]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
@@ -12,10 +13,10 @@ from service.core.run import Failure, Run
 from service.observability import metrics
 from service.observability.exceptions import kind_of
 from service.observability.logs import get_logger
-from service.observability.sentry import capture_failure, run_scope
+from service.observability.sentry import capture_failure, check_in, check_out, run_scope
 from service.observability.traces import Span, attempt_span
 
-__all__ = ["Ended", "Ending", "tell", "watched_attempt"]
+__all__ = ["Ended", "Ending", "tell", "tell_poisoned", "watched_attempt"]
 
 log = get_logger("service.runner")
 
@@ -30,6 +31,9 @@ class Ending(StrEnum):
     SUSPENDED = "suspended"
     LOST = "lost"
     """The run was no longer its runner's: it was cancelled, or the store has gone."""
+
+
+_FOR_GOOD: Final = frozenset({Ending.OK, Ending.ERROR, Ending.LOST})
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +53,8 @@ def watched_attempt(run: Run, now: datetime) -> Iterator[Span]:
     waited = (now - run.due_at) / timedelta(seconds=1)
     metrics.run_started(run.job_id, max(waited, 0.0))
     with attempt_span(run) as span, run_scope(run):
+        if run.claim == 1:
+            check_in(run)
         yield span
 
 
@@ -59,6 +65,22 @@ def tell(ended: Ended, span: Span) -> None:
     _log(ended)
     if ended.ending is Ending.ERROR and ended.outcome is not None:
         capture_failure(ended.run, ended.outcome)
+    if ended.ending in _FOR_GOOD:
+        check_out(ended.run, well=ended.ending is Ending.OK)
+
+
+def tell_poisoned(run: Run) -> None:
+    """Tell of a run that ended because the service died too often while it was running."""
+    log.error(
+        "run ended: the service died too often while it was running",
+        job_id=run.job_id,
+        run_id=run.id,
+        crashes=run.crashes,
+        status=str(run.status),
+    )
+    capture_failure(run, Failure("the service died too often while the run was running"))
+    check_out(run, well=False)
+    metrics.run_ended(run.job_id, run.trigger, run.status)
 
 
 def _mark(span: Span, ended: Ended) -> None:

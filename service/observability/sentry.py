@@ -1,4 +1,4 @@
-"""Errors for a person to look at: crashes of the service, and runs that failed for good.
+"""Errors for a person to look at: crashes of the service, runs that failed for good, lost ticks.
 
 Each function does nothing until `reporting_to` names a reporter, which a DSN does.
 """
@@ -10,7 +10,15 @@ from typing import Final, Protocol
 from service.core.results import Result
 from service.core.run import Failure, Run
 
-__all__ = ["Reporter", "capture_crash", "capture_failure", "reporting_to", "run_scope"]
+__all__ = [
+    "Reporter",
+    "capture_crash",
+    "capture_failure",
+    "check_in",
+    "check_out",
+    "reporting_to",
+    "run_scope",
+]
 
 
 class Reporter(Protocol):
@@ -24,6 +32,12 @@ class Reporter(Protocol):
 
     def crash(self, error: BaseException, **tags: str) -> None:
         """Take an error that nothing was there to handle."""
+
+    def began(self, run: Run) -> None:
+        """Take it that a run has begun."""
+
+    def ended(self, run: Run, *, well: bool) -> None:
+        """Take it that a run has ended, for good."""
 
 
 def run_scope(run: Run) -> AbstractContextManager[None]:
@@ -41,6 +55,18 @@ def capture_crash(error: BaseException, **tags: str) -> None:
     """Send an error that nothing in the service was there to handle."""
     if _out.reporter is not None:
         _out.reporter.crash(error, **tags)
+
+
+def check_in(run: Run) -> None:
+    """Tell whoever watches the cron job of a run that the run has begun."""
+    if _out.reporter is not None:
+        _out.reporter.began(run)
+
+
+def check_out(run: Run, *, well: bool) -> None:
+    """Tell whoever watches the cron job of a run how the run ended, for good."""
+    if _out.reporter is not None:
+        _out.reporter.ended(run, well=well)
 
 
 @contextmanager

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+import attrs
 import sentry_sdk
 from opentelemetry import trace
 from sentry_sdk.consts import EndpointType
+from sentry_sdk.crons import MonitorStatus, capture_checkin
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.types import Event, Hint
 
@@ -23,10 +25,12 @@ from service.core.run import Failure, Run
 from service.observability.collector import Collector
 from service.observability.exceptions import kind_of
 from service.observability.export import SERVICE_NAME
+from service.observability.monitors import Monitor
 from service.observability.sentry import reporting_to
 from service.settings import Secret
 
 if TYPE_CHECKING:
+    from sentry_sdk.types import MonitorConfig
     from urllib3 import BaseHTTPResponse
 
 __all__ = ["make_client", "start_sentry"]
@@ -37,13 +41,18 @@ _QUERY: Final = re.compile(r"\?[^\s'\"<>)]+")
 _USER: Final = re.compile(r"//[^/\s@'\"]+@")
 
 
-def start_sentry(dsn: Secret, undo: ExitStack) -> Callable[[], None]:
-    """Send errors to the project of `dsn` until `undo`; return what sends the rest, in 30 s."""
+def start_sentry(
+    dsn: Secret, monitors: Mapping[str, Monitor], undo: ExitStack
+) -> Callable[[], None]:
+    """Send errors to the project of `dsn` until `undo`; return what sends the rest, in 30 s.
+
+    `monitors` are of cron jobs, by id: their runs check in and out.
+    """
     client, collector = make_client(dsn)
     collector.listen(undo)
     sentry_sdk.get_global_scope().set_client(client)
     undo.callback(sentry_sdk.get_global_scope().set_client, None)
-    reporter = _Reporter()
+    reporter = _Reporter(monitors)
     undo.enter_context(reporting_to(reporter))
     _report_threads(reporter, undo)
     return client.close
@@ -72,8 +81,11 @@ def make_client(dsn: Secret) -> tuple[sentry_sdk.Client, Collector]:
     return client, transport.collector
 
 
+@attrs.frozen
 class _Reporter:
-    """Gives errors to Sentry, each with the place in its trace."""
+    """Gives errors and check-ins to Sentry, each with the place in its trace."""
+
+    _monitors: Mapping[str, Monitor]
 
     @contextmanager
     def scope(self, run: Run) -> Iterator[None]:
@@ -93,6 +105,25 @@ class _Reporter:
     def crash(self, error: BaseException, **tags: str) -> None:
         with _traced(tags):
             sentry_sdk.capture_exception(error)
+
+    def began(self, run: Run) -> None:
+        self._check(run, MonitorStatus.IN_PROGRESS)
+
+    def ended(self, run: Run, *, well: bool) -> None:
+        self._check(run, MonitorStatus.OK if well else MonitorStatus.ERROR)
+
+    def _check(self, run: Run, status: str) -> None:
+        """Send a check-in, with which Sentry makes the monitor or brings it up to date."""
+        monitor = self._monitors.get(run.cron_id or "")
+        if monitor is None:
+            return
+        with _traced({}):
+            capture_checkin(
+                monitor_slug=monitor.slug,
+                check_in_id=run.id.replace("-", ""),  # of its own kind; the same after a restart
+                status=status,
+                monitor_config=cast("MonitorConfig", monitor.config()),
+            )
 
 
 @contextmanager

@@ -3,24 +3,29 @@
 What sends it is imported when it is wanted: the libraries take longer to load than the service.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 from typing import Final
 
 from service.observability.export import bounded, turned_off
 from service.observability.logs import get_logger
+from service.observability.monitors import Monitor
 from service.settings import Settings
 
 __all__ = ["telemetry"]
 
 END_SECONDS: Final = 1.0
+NONE: Final[Mapping[str, Monitor]] = MappingProxyType({})
 
 log = get_logger("service.telemetry")
 
 
 @contextmanager
-def telemetry(settings: Settings) -> Iterator[None]:
+def telemetry(settings: Settings, monitors: Mapping[str, Monitor] = NONE) -> Iterator[None]:
     """Send traces, metrics and errors where `settings` says; enter it within `logging_to`.
+
+    `monitors`, of cron jobs by their id, are told to Sentry where it is told anything.
 
     Leaving sends what is left, for `END_SECONDS` at most, whatever becomes of the collectors.
     """
@@ -31,7 +36,7 @@ def telemetry(settings: Settings) -> Iterator[None]:
         else:
             from service.observability.sentry_client import start_sentry
 
-            ends.append(start_sentry(settings.sentry_dsn, undo))
+            ends.append(start_sentry(settings.sentry_dsn, monitors, undo))
         if not turned_off("TRACES"):
             from service.observability.otlp import start_traces
 

@@ -14,7 +14,7 @@ HOUSE: Final = Path(service.__file__).parent
 FLOORS: Final = (
     ("service.__main__",),
     ("service.cli",),
-    ("service.supervisor", "service.watchdog", "service.signals"),
+    ("service.supervisor", "service.watchdog", "service.signals", "service.monitoring"),
     ("service.house",),
     ("service.actors",),
     (

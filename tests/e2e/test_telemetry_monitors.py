@@ -1,0 +1,103 @@
+"""Cron jobs as Sentry watches them: what the real process tells of each tick."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from service.core.wire import Json
+from tests.harness import serving, until
+from tests.receivers import Receiver
+
+JOBS: Final = """
+from pathlib import Path
+
+import trio
+from service import CronJob, task
+
+@task("flaky", retries=1, retry_base_seconds=0.01)
+async def flaky(ctx) -> None:
+    if ctx.attempt == 1:
+        raise LookupError("not yet")
+
+@task("broken", retries=1, retry_base_seconds=0.01)
+async def broken(ctx) -> None:
+    raise LookupError("never")
+
+@task("killed")
+async def killed(ctx) -> None:
+    if not Path("second").exists():
+        Path("second").touch()
+        await trio.sleep_forever()
+
+CRON_JOBS = [
+    CronJob(id="Every Hour", schedule="0 * * * *", job_id="flaky", timezone="Europe/Berlin"),
+    CronJob(id="broken", schedule="@hourly", job_id="broken"),
+    CronJob(id="killed", schedule="30 0 * * * *", job_id="killed"),
+    CronJob(id="often", schedule="* * * * * *", job_id="echo"),
+]
+"""
+
+
+def settings(receiver: Receiver) -> dict[str, str]:
+    return {"SENTRY_DSN": receiver.dsn, "SENTRY_CRON_MONITORS": "true"}
+
+
+def set_back(home: Path) -> None:
+    """Make an hour's ticks due, as if the service had been down for so long."""
+    with sqlite3.connect(home / "data" / "runs.sqlite3") as db:
+        db.execute("UPDATE cron_jobs SET since = since - 36e8, watermark = watermark - 36e8")
+    db.close()
+
+
+def of(receiver: Receiver, slug: str) -> list[dict[str, Json]]:
+    return [check for check in receiver.check_ins if check["monitor_slug"] == slug]
+
+
+def words(checks: list[dict[str, Json]]) -> list[Json]:
+    return [check["status"] for check in checks]
+
+
+def test_each_tick_checks_in_and_out(home: Path) -> None:
+    """In progress when its run begins, ok or error with its final verdict, also after a kill."""
+    with Receiver() as receiver:
+        with serving(home, JOBS, **settings(receiver)) as service:
+            assert service.stop() == 0
+        set_back(home)
+        with serving(home, **settings(receiver)) as service:
+            until((home / "second").exists, "the run that is to be killed is under way")
+            receiver.wait(lambda: len(receiver.check_ins) == 5)
+            service.kill()
+        with serving(home, **settings(receiver)) as service:
+            receiver.wait(lambda: len(receiver.check_ins) == 6)
+            assert service.stop() == 0
+            [line] = service.logged(
+                "cron jobs that tick more than once a minute are not watched by Sentry"
+            )
+    [hourly] = {str(c["monitor_slug"]) for c in receiver.check_ins} - {"broken", "killed"}
+    assert hourly.startswith("every-hour-")
+    assert words(of(receiver, hourly)) == ["in_progress", "ok"]
+    assert words(of(receiver, "broken")) == ["in_progress", "error"]
+    assert words(of(receiver, "killed")) == ["in_progress", "ok"]
+    for slug in (hourly, "broken", "killed"):
+        [check_in_id] = {str(check["check_in_id"]) for check in of(receiver, slug)}
+        assert len(check_in_id) == 32
+    assert of(receiver, hourly)[0]["monitor_config"] == {
+        "schedule": {"type": "crontab", "value": "0 * * * *"},
+        "timezone": "Europe/Berlin",
+        "checkin_margin": 5,
+        "max_runtime": 11,
+    }
+    assert line["cron_ids"] == ["often"]
+
+
+def test_nobody_checks_in_unless_asked_to(home: Path) -> None:
+    """SENTRY_CRON_MONITORS is off by default: errors are sent, check-ins are not."""
+    with Receiver() as receiver:
+        with serving(home, JOBS, SENTRY_DSN=receiver.dsn) as service:
+            assert service.stop() == 0
+        set_back(home)
+        with serving(home, SENTRY_DSN=receiver.dsn) as service:
+            until(lambda: service.logged("run failed"), "a tick's run has failed")
+            assert service.stop() == 0
+    assert len(receiver.events) == 1
+    assert not receiver.check_ins
