@@ -1,6 +1,7 @@
 """The way of SQL out of the event loop and back."""
 
 import threading
+from functools import partial
 
 import pytest
 import trio
@@ -13,8 +14,12 @@ async def test_calls_are_made_one_at_a_time_in_one_thread() -> None:
     threads: list[int] = []
     order: list[int] = []
 
+    def work(number: int) -> int:
+        threads.append(threading.get_ident())
+        return number
+
     async def ask(number: int) -> None:
-        order.append(await hop(lambda: (threads.append(threading.get_ident()), number)[1]))
+        order.append(await hop(partial(work, number)))
 
     with own_thread() as hop:
         async with trio.open_nursery() as nursery:
