@@ -8,7 +8,7 @@ from typing import Final, TypeVar, cast
 import attrs
 from cattrs import Converter
 
-from service.core.run import Run, Status
+from service.core.run import Run
 from service.core.ticking import TickRecord
 from service.core.wire import Json, decode, encode
 from service.messages import (
@@ -38,11 +38,12 @@ from service.messages import (
     ReadNews,
     ReadOutcomes,
     ReadOverview,
-    ReadStatus,
+    ReadStanding,
     ReadStory,
     ReadTicks,
     ResumeJobs,
     RetryRun,
+    Standing,
     Story,
     TriggerRun,
 )
@@ -68,7 +69,7 @@ _VERDICTS: Final[Mapping[type[Question[object] | Order[object]], object]] = {
     ReadTicks: tuple[TickRecord, ...],
     ReadLastTicks: dict[str, LastTick],
     FindRuns: tuple[str, ...],
-    ReadStatus: Status | None,
+    ReadStanding: Standing | None,
     CancelRun: Cancelled | None,
     ListTasks: tuple[str, ...],
     ReadHeadway: Headway | None,

@@ -98,26 +98,27 @@ def next_ticks(
 
 @click.command()
 @click.option("--since", type=span, default="30d", show_default=True, help="How far to look back.")
-def verify(*, since: timedelta) -> None:
+@as_json_option(help="Print a JSON object.")
+def verify(*, since: timedelta, as_json: bool) -> None:
     """Prove that every tick has exactly one record; exits with 1 if one has not."""
-    now = datetime.now(UTC)
-    if not _agree(read_settings(os.environ), now - since, now):
-        sys.exit(1)
-
-
-def _agree(settings: Settings, since: datetime, now: datetime) -> bool:
-    """Compare the ticks that should have been recorded with the records."""
-    kept_since = now - timedelta(days=settings.run_retention_days)
-    faults = 0
+    settings, now = read_settings(os.environ), datetime.now(UTC)
+    start = max(now - since, now - timedelta(days=settings.run_retention_days))
     definitions = ask(settings, ListCronDefinitions())
-    for definition in definitions:
-        start = max(since, definition.since, kept_since)
-        for difference in _differences(settings, definition, start):
-            click.echo(f"{definition.id}: {difference}")
-            faults += 1
     jobs = len({definition.id for definition in definitions})
-    click.echo(f"{jobs} cron jobs since {rfc3339(since)}: {faults or 'no'} differences")
-    return faults == 0
+    faults = [
+        (definition.id, difference)
+        for definition in definitions
+        for difference in _differences(settings, definition, max(start, definition.since))
+    ]
+    if as_json:
+        differences: list[Json] = [_difference_json(*fault) for fault in faults]
+        print_json({"cronJobs": jobs, "since": rfc3339(start), "differences": differences})
+    else:
+        for cron_id, difference in faults:
+            click.echo(f"{cron_id}: {difference}")
+        click.echo(f"{jobs} cron jobs since {rfc3339(start)}: {len(faults) or 'no'} differences")
+    if faults:
+        sys.exit(1)
 
 
 def changes(before: tuple[CronDefinition, ...], meant: Mapping[str, CronMeaning]) -> Iterator[str]:
@@ -154,6 +155,17 @@ def _differences(
         until = definition.watermark if len(records) < PAGE else records[-1].last
         yield from audit(schedule, since, until, records)
         since = until
+
+
+def _difference_json(cron_id: str, difference: Difference) -> dict[str, Json]:
+    return {
+        "cronId": cron_id,
+        "fault": difference.fault.value,
+        "first": rfc3339(difference.first),
+        "last": rfc3339(difference.last),
+        "expected": difference.expected,
+        "recorded": difference.recorded,
+    }
 
 
 def _local(tick: datetime, schedule: Schedule) -> str:

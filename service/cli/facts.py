@@ -4,8 +4,9 @@ from typing import Final
 
 from service.core.run import Run
 from service.core.wire import Json, decode, rfc3339
+from service.messages import Headway
 
-__all__ = ["run_json", "shortened"]
+__all__ = ["progress_words", "run_json", "shortened"]
 
 _SHORT_MAX: Final = 60
 
@@ -30,6 +31,13 @@ def run_json(run: Run) -> dict[str, Json]:
         "cronId": run.cron_id,
         "tick": rfc3339(run.tick),
     }
+
+
+def progress_words(headway: Headway) -> str:
+    """Return how far a task says that it is."""
+    total = "" if headway.total is None else f" of {headway.total:.12g}"
+    note = f": {headway.note}" if headway.note else ""
+    return f"{headway.done:.12g}{total}{note}"
 
 
 def shortened(text: str | None) -> str:

@@ -44,7 +44,8 @@ def resume(job_id: str | None, *, every: bool, as_json: bool) -> None:
     _demand_one(job_id, every=every)
     if not ask(settings, ResumeJobs(job_id)):
         paused = _said(ask(settings, ListPausedJobs()))
-        raise click.ClickException(f"{job_id or 'nothing'} was not paused by itself: {paused}")
+        was = "" if job_id is None else f"{job_id} is not paused by itself; "
+        raise click.ClickException(was + paused)
     _tell(ask(settings, ListPausedJobs()), as_json=as_json)
 
 

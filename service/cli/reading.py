@@ -10,7 +10,7 @@ from rich.table import Table
 
 from service.cli.completing import run_argument
 from service.cli.console import as_json_option, pretty, print_json, print_table
-from service.cli.facts import run_json, shortened
+from service.cli.facts import progress_words, run_json, shortened
 from service.cli.finding import no_run, whole_id
 from service.cli.following import follow_runs
 from service.cli.times import duration, span
@@ -103,7 +103,8 @@ def print_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
     for name, value in run_json(run).items():
         table.add_row(name, value if isinstance(value, str) else pretty(value))
     table.add_row("trace", trace_id(run) or "null")
-    table.add_row("progress", _progress_words(headway))
+    said = "null" if headway is None else f"{progress_words(headway)} ({rfc3339(headway.at)})"
+    table.add_row("progress", said)
     print_table(table)
     print_table(_timeline(run, story))
 
@@ -123,14 +124,6 @@ def _progress_json(headway: Headway | None) -> Json:
         return None
     moment = rfc3339(headway.at)
     return {"done": headway.done, "total": headway.total, "note": headway.note, "at": moment}
-
-
-def _progress_words(headway: Headway | None) -> str:
-    if headway is None:
-        return "null"
-    total = "" if headway.total is None else f" of {headway.total:.12g}"
-    note = f": {headway.note}" if headway.note else ""
-    return f"{headway.done:.12g}{total}{note} ({rfc3339(headway.at)})"
 
 
 def _timeline(run: Run, story: Story) -> Table:

@@ -2,28 +2,22 @@
 
 import os
 import sys
-import time
 from pathlib import Path
-from typing import Final
 
 import click
-from rich.console import Console
 
 from service.cli.completing import job_argument, run_argument
 from service.cli.console import as_json_option, print_json
 from service.cli.finding import no_run, whole_id
 from service.cli.reading import print_run
+from service.cli.waiting import UNFINISHED, wait_for_end
 from service.client import ask, ask_service
 from service.core.run import Status
 from service.core.wire import NotJson, decode, encode
-from service.messages import CancelRun, ReadStatus, RetryRun, TriggerRun
+from service.messages import CancelRun, RetryRun, TriggerRun
 from service.settings import Settings, read_settings
 
 __all__ = ["cancel", "retry", "trigger"]
-
-WAIT_LEAST_SECONDS: Final = 0.05
-WAIT_MOST_SECONDS: Final = 1.0
-UNFINISHED: Final = (Status.QUEUED, Status.RUNNING)
 
 _wait_option = click.option(
     "--wait", is_flag=True, help="Wait for its end; exits with 1 if it is not ok."
@@ -111,20 +105,7 @@ def _follow_up(settings: Settings, run_id: str, *, wait: bool, as_json: bool) ->
         else:
             click.echo(run_id)
         return
-    status = _ended(settings, run_id)
+    status = wait_for_end(settings, run_id)
     print_run(settings, run_id, as_json=as_json)
     if status is not Status.OK:
         sys.exit(1)
-
-
-def _ended(settings: Settings, run_id: str) -> Status:
-    """Wait until the run has ended; a person sees how it stands meanwhile."""
-    pause = WAIT_LEAST_SECONDS
-    with Console(stderr=True).status(f"run {run_id} is queued") as shown:
-        while (status := ask_service(settings, ReadStatus(run_id))) in UNFINISHED:
-            shown.update(f"run {run_id} is {status}")
-            time.sleep(pause)
-            pause = min(pause * 1.5, WAIT_MOST_SECONDS)
-    if status is None:
-        raise no_run(run_id)
-    return status

@@ -33,9 +33,10 @@ from service.messages.operator import (
     ListTasks,
     Order,
     PauseJobs,
-    ReadStatus,
+    ReadStanding,
     ResumeJobs,
     RetryRun,
+    Standing,
     TriggerRun,
 )
 from service.messages.overview import (
@@ -123,7 +124,7 @@ __all__ = [
     "ReadNews",
     "ReadOutcomes",
     "ReadOverview",
-    "ReadStatus",
+    "ReadStanding",
     "ReadSteps",
     "ReadStory",
     "ReadTicks",
@@ -137,6 +138,7 @@ __all__ = [
     "RetryRun",
     "RunFilter",
     "RunningRun",
+    "Standing",
     "Story",
     "Suspend",
     "Ticket",

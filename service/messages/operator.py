@@ -1,5 +1,6 @@
 """What an operator asks for: questions to the store, and orders that the service carries out."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,9 +24,22 @@ class FindRuns(Question[tuple[str, ...]]):
     limit: int
 
 
+@attrs.frozen(kw_only=True)
+class Standing:
+    """Where a run stands; while it is queued, what it waits for."""
+
+    job_id: str
+    status: Status
+    attempt: int
+    max_attempts: int
+    due_at: datetime
+    job_paused: bool
+    all_paused: bool
+
+
 @attrs.frozen
-class ReadStatus(Question["Status | None"]):
-    """Read where a run stands, without all that belongs to it."""
+class ReadStanding(Question["Standing | None"]):
+    """Read where a run stands, without all that belongs to it. None if there is none of that id."""
 
     run_id: str
 

@@ -136,6 +136,8 @@ def test_verify_finds_what_is_missing(home: Path) -> None:
     assert "seconds: " in done.stdout
     assert "no record of these ticks (1 expected, 0 recorded)" in done.stdout
     assert "1 differences" in done.stdout
+    [difference] = json.loads(service.command("verify", "--json").stdout)["differences"]
+    assert (difference["expected"], difference["recorded"]) == (1, 0)
 
 
 def test_changed_jobs_are_announced(home: Path) -> None:

@@ -1,6 +1,8 @@
 """`service pause` and `service resume`, against the real process."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,28 @@ def test_every_job_is_paused_in_the_file_of_a_stopped_service(home: Path) -> Non
         assert service.run(held)["status"] == "queued"
         assert service.command("resume", "--all").stdout == "no job is paused\n"
         service.run_until(held, "ok")
-        assert service.command("resume", "--all").returncode == 1
+        refused = service.command("resume", "--all")
+        assert (refused.returncode, refused.stderr) == (1, "Error: no job is paused\n")
+
+
+def test_who_waits_for_a_paused_run_is_told_so(home: Path) -> None:
+    """`--wait` says on stderr that the job is paused and what lets it go on; then how it ended."""
+    with serving(home) as service:
+        assert service.command("pause", "echo").returncode == 0
+        with subprocess.Popen(
+            [sys.executable, "-m", "service", "trigger", "echo", "--wait", "--json"],
+            cwd=service.home,
+            env=service.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting:
+            assert waiting.stderr is not None
+            told = waiting.stderr.readline()
+            assert "waits: echo is paused; `service resume echo` lets it go on" in told
+            assert service.command("resume", "echo").returncode == 0
+            stdout, _ = waiting.communicate(timeout=60)
+        assert (waiting.returncode, json.loads(stdout)["status"]) == (0, "ok")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from datetime import datetime
 from service.core.results import Result
 from service.core.run import Status, Trigger
 from service.core.wire import encode
-from service.messages import Cancelled, CancelRun, FindRuns, ReadStatus
+from service.messages import Cancelled, CancelRun, FindRuns, ReadStanding, Standing
 from service.storage.queries.answering import answer
-from service.storage.queries.rows import micros
+from service.storage.queries.pausing import EVERY_JOB, paused_jobs
+from service.storage.queries.rows import instant, micros
 
 _LAST = "\U0010ffff"
 """Sorts behind whatever an id goes on with."""
@@ -24,9 +25,23 @@ def _(question: FindRuns, db: sqlite3.Connection, _now: datetime) -> tuple[str, 
 
 
 @answer.register
-def _(question: ReadStatus, db: sqlite3.Connection, _now: datetime) -> Status | None:
-    row = db.execute("SELECT status FROM runs WHERE id = ?", (question.run_id,)).fetchone()
-    return None if row is None else Status(row[0])
+def _(question: ReadStanding, db: sqlite3.Connection, _now: datetime) -> Standing | None:
+    row = db.execute(
+        "SELECT job_id, status, attempt, max_attempts, due_at FROM runs WHERE id = ?",
+        (question.run_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    paused = paused_jobs(db)
+    return Standing(
+        job_id=row[0],
+        status=Status(row[1]),
+        attempt=row[2],
+        max_attempts=row[3],
+        due_at=instant(row[4]),
+        job_paused=row[0] in paused,
+        all_paused=EVERY_JOB in paused,
+    )
 
 
 @answer.register
