@@ -70,8 +70,8 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
         settings=settings,
         workload=workload,
         database=database,
-        listener=listen(settings.host, settings.port),
         control=stack.enter_context(open_control_socket(settings.control_socket)),
+        listener=listen(settings.host, settings.port),  # last: who reaches it reaches all of it
         now=partial(datetime.now, UTC),
         hard_exit_after=watchdog.end_within,
         leave=leave,

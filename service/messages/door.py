@@ -144,6 +144,11 @@ class Door:
         `complain` is told why it cannot, once. Raises StoreEnded when the store has gone.
         Cancelled means that the question may or may not stand.
         """
+        try:
+            return await self.ask(question)  # nearly always enough, and without a plan for more
+        except StoreUnavailable as error:
+            if not _may_recover(error):
+                raise
         async for again in stamina.retry_context(
             on=_may_recover,
             attempts=None,
