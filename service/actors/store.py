@@ -35,7 +35,7 @@ from service.core.run import Run
 from service.hop import Hop
 from service.messages import Claim, Probe, Question, Ticket
 from service.observability.logs import get_logger
-from service.observability.metrics import group_committed
+from service.observability.metrics import group_committed, group_lost
 from service.storage import queries
 from service.storage.backup import COPYING, Copier
 from service.storage.database import Database
@@ -223,6 +223,7 @@ class _Counter:
         return trio.current_time() + min(wait, LONGEST_SLEEP_SECONDS)
 
     def _lose(self, error: StoreUnavailable) -> None:
+        group_lost()
         for ticket in self._taken:
             ticket.answer(outcome.Error(error))
         self._taken.clear()

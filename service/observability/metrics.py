@@ -16,6 +16,7 @@ __all__ = [
     "cron_run_late",
     "delivery_repeated",
     "group_committed",
+    "group_lost",
     "is_metered",
     "loop_lagged",
     "metering",
@@ -106,6 +107,10 @@ class _Instruments:
             "Time until a group was on disk",
             explicit_bucket_boundaries_advisory=QUICK_SECONDS,
         )
+        self.groups_lost = meter.create_counter(
+            "store.groups.lost", "{group}", "Transactions that could not be committed"
+        )
+        self.groups_lost.add(0)  # whoever looks for a first loss needs the time before it
         self.loop_lag = meter.create_histogram(
             "loop.lag",
             "s",
@@ -208,6 +213,12 @@ def group_committed(size: int, seconds: float) -> None:
     if (to := _out.instruments) is not None:
         to.group_size.record(size)
         to.group_duration.record(seconds)
+
+
+def group_lost() -> None:
+    """Count a transaction that the store could not commit."""
+    if (to := _out.instruments) is not None:
+        to.groups_lost.add(1)
 
 
 def loop_lagged(seconds: float) -> None:

@@ -25,6 +25,7 @@ def say_everything() -> None:
     metrics.ticks_accounted("morning", "missed", 3)
     metrics.cron_run_late("morning", 0.1)
     metrics.group_committed(12, 0.003)
+    metrics.group_lost()
     metrics.loop_lagged(0.02)
     metrics.store_measured(queued=7, oldest_seconds=1.5, database_bytes=4096, wal_bytes=512)
 
@@ -47,6 +48,7 @@ def test_every_fact_arrives_under_its_conventional_name() -> None:
         "cron.lateness": "s",
         "store.group.size": "{question}",
         "store.group.duration": "s",
+        "store.groups.lost": "{group}",
         "loop.lag": "s",
         "store.database.size": "By",
         "store.wal.size": "By",
@@ -58,6 +60,7 @@ def test_every_fact_arrives_under_its_conventional_name() -> None:
     assert receiver.points("job.queue.depth") == [({}, 7)]
     assert receiver.points("cron.ticks") == [({"cron.id": "morning", "outcome": "missed"}, 3)]
     assert receiver.points("store.group.size") == [({}, 12)]
+    assert receiver.points("store.groups.lost") == [({}, 1)]
     unrouted = {
         "http.request.method": "GET",
         "http.response.status_code": "404",

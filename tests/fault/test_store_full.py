@@ -11,6 +11,8 @@ from typing import TypeVar
 import attrs
 import pytest
 import trio
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -21,6 +23,7 @@ from service.core.errors import StoreUnavailable
 from service.core.run import Run
 from service.hop import inline
 from service.messages import Claim, Door, Enqueue, Probe, Ticket, open_mailbox
+from service.observability.metrics import metering
 from service.pulse import Pulse
 from service.storage.database import LOG_BYTES_MAX, LOG_KEPT_BYTES, Database
 from service.storage.queries import answer
@@ -32,6 +35,22 @@ T = TypeVar("T")
 def large() -> Enqueue:
     """Return a question that does not fit on a full disk."""
     return attrs.evolve(enqueue(), payload='"' + "x" * 100_000 + '"')
+
+
+def counted(reader: InMemoryMetricReader, name: str) -> int | float:
+    """Return the sum of a counter that has one point."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    [point] = (
+        point
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    )
+    assert isinstance(point, NumberDataPoint)
+    return point.value
 
 
 @asynccontextmanager
@@ -71,6 +90,18 @@ async def test_group_that_does_not_fit_is_refused_and_later_ones_are_not(
         await door.ask(enqueue())
         await door.ask(Probe())
         assert database.connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+async def test_each_lost_group_is_counted() -> None:
+    """Whoever watches the metrics learns how many transactions failed, and no more."""
+    reader = InMemoryMetricReader()
+    with metering(MeterProvider([reader]).get_meter("test")):
+        async with store_on_full_disk() as (door, _):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await door.ask(large())
+            await door.ask(enqueue())
+    assert counted(reader, "store.groups.lost") == 2
 
 
 async def test_claims_ride_with_the_first_group_that_succeeds(
