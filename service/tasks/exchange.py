@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Failed", "HttpError", "error_of", "exchange"]
 
 CLOSE_SECONDS: Final = 1.0
+REDIRECTS_MAX: Final = 5
+
 _GZIP: Final = 47  # zlib's number for: find out whether it is gzip or zlib
 
 
@@ -33,8 +35,8 @@ class HttpError(Exception):
         self.status = None if response is None else response.status_code
 
 
-class _TooLarge(Exception):
-    pass
+class _Unwanted(Exception):
+    """An answer that is not taken; its message is why."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +67,8 @@ class Failed:
     """A try without an answer."""
 
     what: str
+    kind: str
+    """The exception's type, or `timeout`."""
     passes: bool
     error: Exception | None = None
 
@@ -85,57 +89,91 @@ async def exchange(client: "httpx.AsyncClient", call: Call) -> "httpx.Response |
                 response = await _answer(client, call)
                 span.received(response.status_code)
                 return response
-            failed = Failed(f"no answer within {call.seconds:g} s", passes=True)
-        except _TooLarge:
-            failed = Failed(f"the answer is larger than {call.max_bytes:,} bytes", passes=False)
-        except httpx.HTTPError as error:
-            reached = isinstance(error, httpx.TransportError)
-            ours = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-            failed = Failed(_words(error), passes=reached and not ours, error=error)
-        span.failed("timeout" if failed.error is None else name_of(failed.error))
+            failed = Failed(f"no answer within {call.seconds:g} s", "timeout", passes=True)
+        except _Unwanted as error:
+            failed = Failed(str(error), "unwanted", passes=False)
+        except httpx.LocalProtocolError as error:  # its words quote the header, and so a token
+            what = "LocalProtocolError: its method, address or a header is not what HTTP allows"
+            failed = Failed(
+                f"{what}, such as a line's end in a token", name_of(error), passes=False
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # such as a redirect's
+            passes = isinstance(error, httpx.TransportError)
+            passes = passes and not isinstance(error, httpx.UnsupportedProtocol)
+            failed = Failed(_words(error), name_of(error), passes=passes, error=error)
+        span.failed(failed.kind)
         return failed
 
 
 async def _answer(client: "httpx.AsyncClient", call: Call) -> "httpx.Response":
-    """Send the request and read the answer, bounded; return it as if it had come at once."""
+    """Send the request, follow where it is sent, and read the answer as if it came at once."""
     import httpx  # noqa: PLC0415 - as above
 
     streamed = await client.send(call.request, stream=True)
+    for _ in range(REDIRECTS_MAX):
+        if (request := streamed.next_request) is None:
+            break
+        await _close(streamed)  # the library would read its body, however long
+        streamed = await client.send(request, stream=True)
     raw = bytearray()
     try:
+        if streamed.next_request is not None:
+            raise _Unwanted(f"more than {REDIRECTS_MAX} redirects")
         with trio.CancelScope() as enough:
             async for chunk in streamed.aiter_raw():
                 raw += chunk
                 if len(raw) > call.max_bytes:
                     enough.cancel()  # the library's generators have to be left from within
     finally:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(httpx.HTTPError):
-            await streamed.aclose()
-    if len(raw) > call.max_bytes:
-        raise _TooLarge
+        await _close(streamed)  # noqa: ASYNC102 - shielded and bounded within
     headers = [
         (name, value)
         for name, value in streamed.headers.multi_items()
         if name not in {"content-encoding", "content-length", "transfer-encoding"}
     ]
-    body = bytes(raw)
-    if streamed.headers.get("content-encoding") == "gzip":
-        body = _inflated(body, call)
     return httpx.Response(
-        streamed.status_code, headers=headers, content=body, request=streamed.request
+        streamed.status_code,
+        headers=headers,
+        content=_decoded(bytes(raw), streamed.headers.get("content-encoding", ""), call.max_bytes),
+        request=streamed.request,
     )
 
 
-def _inflated(body: bytes, call: Call) -> bytes:
+async def _close(streamed: "httpx.Response") -> None:
     import httpx  # noqa: PLC0415 - as above
 
+    with trio.move_on_after(CLOSE_SECONDS, shield=True), suppress(httpx.HTTPError):
+        await streamed.aclose()
+
+
+def _decoded(body: bytes, coding: str, max_bytes: int) -> bytes:
+    """Undo the content coding (RFC 9110 section 8.4), within bounds."""
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    match coding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            return _inflated(body, max_bytes) if body else body
+        case other:
+            raise _Unwanted(f"the answer is encoded as {other[:40]!r}, not as gzip")
+
+
+def _inflated(body: bytes, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(_GZIP)
     try:
-        inflated = zlib.decompressobj(_GZIP).decompress(body, call.max_bytes + 1)
-    except zlib.error as error:
-        raise httpx.DecodingError("the answer is not the gzip that it says") from error
-    if len(inflated) > call.max_bytes:
-        raise _TooLarge
+        inflated = inflater.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise _Unwanted("the answer is not the gzip that it says") from None
+    if len(inflated) > max_bytes:
+        raise _too_large(max_bytes)
+    if inflater.unused_data or not inflater.eof:
+        raise _Unwanted("the answer is not one gzip, and a whole one")
     return inflated
+
+
+def _too_large(max_bytes: int) -> _Unwanted:
+    return _Unwanted(f"the answer is larger than {max_bytes:,} bytes")
 
 
 def error_of(call: Call, answer: "httpx.Response | Failed", tries: int) -> HttpError:

@@ -18,7 +18,6 @@ SILENCE_SECONDS: Final = 30.0
 """How long a server may say nothing; the whole of a request has its own bound."""
 
 CONNECTIONS_MAX: Final = 100
-REDIRECTS_MAX: Final = 5
 CLOSE_SECONDS: Final = 1.0
 REALMS_MAX: Final = 1_000
 
@@ -89,6 +88,4 @@ def _usual_client() -> "httpx.AsyncClient":
         cookies=no_cookies,
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=20),
-        follow_redirects=True,
-        max_redirects=REDIRECTS_MAX,
     )
