@@ -1,5 +1,7 @@
 """The errors that cross a border, each saying whose fault it is and what now."""
 
+from collections.abc import Iterator
+
 
 class ConfigError(Exception):
     """The owner's settings, tasks or schedules are wrong; the start is refused.
@@ -29,3 +31,14 @@ class StoreBroken(Exception):
 
 class BackupFailed(Exception):
     """No backup was made; what stood under its name stands there still. The message says why."""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors that a group holds, however deep, or the one that is no group."""
+    waiting = [error]  # not by recursion, which has an end
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, BaseExceptionGroup):
+            waiting += reversed(each.exceptions)
+        else:
+            yield each

@@ -1,10 +1,10 @@
 """An exception as data: types, messages and places, never the values of variables."""
 
-from collections.abc import Iterator
 from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final
 
+from service.core.errors import leaves
 from service.core.results import Result
 from service.core.run import Failure
 from service.core.wire import Json
@@ -44,16 +44,8 @@ def flattened(error: BaseException) -> BaseException:
 
     Every nursery that an error leaves wraps it once more; the one that matters lies deepest.
     """
-    leaves = list(_leaves(error))
-    return leaves[0] if len(leaves) == 1 else BaseExceptionGroup("several errors", leaves)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _leaves(member)
-    else:
-        yield error
+    errors = list(leaves(error))
+    return errors[0] if len(errors) == 1 else BaseExceptionGroup("several errors", errors)
 
 
 def name_of(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import trio
 from service.core.run import Trigger
 from service.observability.logs import Logger
 from service.tasks import processes, steps
+from service.tasks.arguments import check_command, check_headway, check_step
 from service.tasks.http import Http
 from service.tasks.processes import OUTPUT_MAX_BYTES, Finished
 from service.tasks.steps import RetryOn, Step
@@ -98,12 +99,15 @@ class Context:
 
         Each try may take `timeout` seconds (None is the service's STEP_TIMEOUT_SECONDS). Up to
         `retries` further tries follow in this attempt, after half a second, a second, ..., when
-        `retry_on`, exception types or a function that tells, says so; a timeout is a TimeoutError.
+        `retry_on`, exception types or a function that tells, says so; a timeout is a TimeoutError,
+        and of an exception group every member has to be of these types.
         None is the default, because the run itself is retried, and finished steps are not.
 
-        Raises what `function` raised last; Permanent for a name that was used, and for a result
-        that cannot be kept. Cancelled means that the step is not kept, unless it had finished.
+        Raises what `function` raised last, with a note of the step; Permanent for a name that was
+        used, for arguments that no step can have, and for a result that cannot be kept. Cancelled
+        means that the step is not kept, unless it had finished.
         """
+        check_step(name, function, timeout=timeout, retries=retries, retry_on=retry_on)
         kept = Step(
             name=name,
             call=partial(function, *args),
@@ -131,7 +135,10 @@ class Context:
 
         ``service show`` has the latest, and the log one in ten seconds and the last. It is kept in
         memory, so it costs next to nothing. A plain ``def`` task may call it too.
+
+        Raises ValueError for what is no finite number, and TypeError for a note that is no text.
         """
+        check_headway(done, total, note)
         self.workspace.tell_headway(done, total, note)
 
     async def run_process(  # noqa: PLR0913 - what a program is started with
@@ -151,10 +158,13 @@ class Context:
         is JSON, so it can be a step, which also bounds its time:
         ``await ctx.step("clone", ctx.run_process, ["git", "clone", url], timeout=60)``.
 
-        Raises ProcessError for any other code than 0, unless `check` is off, and OSError if it
-        cannot be started. When it is cancelled, also by a timeout or a stop of the service, the
-        program and whatever it has started are ended: by SIGTERM, and SIGKILL a moment later.
+        Raises ProcessError for any other code than 0, unless `check` is off, OSError if it cannot
+        be started, and ValueError or TypeError for a command that is none. When it is cancelled,
+        also by a timeout or a stop of the service, the program and whatever it has started are
+        ended: by SIGTERM, and SIGKILL a moment later. Only what has made itself a session of its
+        own, as daemons do, goes on.
         """
+        check_command(command, stdin)
         self.workspace.programs += 1
         try:
             return await processes.run_process(

@@ -20,12 +20,13 @@ A task that asks for a long pause is cancelled too, by itself: see `service.task
 
 import inspect
 import math
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from itertools import islice
 from typing import Final, cast
 
 import trio
 
+from service.core.errors import leaves
 from service.core.results import Permanent, Result, RetryAfter, ok
 from service.core.run import Failure, Suspended
 from service.core.wire import Json, NotJson, encode
@@ -44,6 +45,8 @@ RETRY_AFTER_MAX_SECONDS: Final = 86_400.0
 
 _ERRORS_NAMED: Final = 5
 _MESSAGE_MAX: Final = 2_000
+_NOTES: Final = 3
+_NOTE_MAX: Final = 200
 
 
 async def attempt(
@@ -66,9 +69,12 @@ async def attempt(
         return Failure(str(error), permanent=True, exception=error)
     call = _Call(task, ctx, arguments, threads)
     outcome: Result | Failure | None = None
-    with trio.move_on_after(timeout_seconds) as scope:
-        ctx.workspace.scope = scope
-        outcome = await _outcome(call, ctx)
+    try:
+        with trio.move_on_after(timeout_seconds) as scope:
+            ctx.workspace.scope = scope
+            outcome = await _outcome(call, ctx)
+    finally:
+        ctx.workspace.ended = True
     if outcome is not None:
         return outcome
     if ctx.workspace.due_at is not None:
@@ -127,7 +133,7 @@ async def _failed(error: BaseException, ctx: Context) -> Failure:
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
-        if not all(isinstance(each, trio.Cancelled) for each in _leaves(error)):
+        if not all(isinstance(each, trio.Cancelled) for each in leaves(error)):
             ctx.log.warning("task failed while it was interrupted", exc_info=error)
         raise
     return _failure(error)
@@ -135,7 +141,7 @@ async def _failed(error: BaseException, ctx: Context) -> Failure:
 
 def _failure(error: BaseException) -> Failure:
     """Tell a failure in words for a person; of a group, the gravest member decides what follows."""
-    errors = list(_leaves(error))
+    errors = list(leaves(error))
     named = "; ".join(_words(each) for each in islice(errors, _ERRORS_NAMED))
     more = len(errors) - _ERRORS_NAMED
     waits = [_wait_seconds(each) for each in errors if isinstance(each, RetryAfter)]
@@ -147,27 +153,17 @@ def _failure(error: BaseException) -> Failure:
     )
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what a group holds, however deep; not by recursion, which has an end."""
-    waiting = [error]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, BaseExceptionGroup):
-            waiting += reversed(each.exceptions)
-        else:
-            yield each
-
-
 def _words(error: BaseException) -> str:
+    """Say what happened, and, as its notes tell, in which step."""
     kind = type(error).__name__
     try:
-        said = str(error)
+        said, notes = str(error), [str(note) for note in getattr(error, "__notes__", ())]
     except BaseException:  # noqa: ASYNC103, BLE001 - what cannot say what it is still has a name
-        said = ""
-    said = said[:_MESSAGE_MAX].encode("utf-8", "backslashreplace").decode()
-    if said and isinstance(error, Permanent | RetryAfter | StepTimeout):
-        return said
-    return f"{kind}: {said}" if said else kind
+        said, notes = "", []
+    spoken = said and isinstance(error, Permanent | RetryAfter | StepTimeout)
+    words = said if spoken else f"{kind}: {said}" if said else kind
+    where = "".join(f" ({note[:_NOTE_MAX]})" for note in notes[:_NOTES])
+    return f"{words[:_MESSAGE_MAX]}{where}".encode("utf-8", "backslashreplace").decode()
 
 
 def _wait_seconds(error: RetryAfter) -> float | None:
@@ -185,6 +181,8 @@ def _wait_seconds(error: RetryAfter) -> float | None:
 
 def _result(value: object) -> Result | Failure:
     result = value if isinstance(value, Result) else ok(cast("Json", value))  # encoding will tell
+    if fault := _fault(result.status, result.message):
+        return Failure(fault, permanent=True)
     try:
         size = len(result.encoded.encode())
     except NotJson as error:
@@ -196,9 +194,18 @@ def _result(value: object) -> Result | Failure:
     return result
 
 
+def _fault(status: object, message: object) -> str | None:
+    """Name what a result made by hand cannot hold."""
+    if status not in {"ok", "error"}:
+        return f"the result's status is {status!r}, not ok or error"
+    if not (message is None or isinstance(message, str)):
+        return f"the result's message is {type(message).__name__}, not text"
+    return None
+
+
 def _not_json(result: Result) -> str:
     try:
         encode(result.data)
     except NotJson as error:
         return f"the result is not JSON: {error}"
-    return "the result's message is not text"
+    return "the result's message is not text: it has a lone surrogate"

@@ -1,8 +1,8 @@
 """A step: part of a task that is bounded, retried, and done once for all attempts of its run."""
 
 import inspect
-import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias, cast
@@ -12,10 +12,12 @@ import stamina
 import stamina.instrumentation
 import trio
 
+from service.core.errors import leaves
 from service.core.results import Permanent, RetryAfter
 from service.core.wire import Json, decode
 from service.observability.exceptions import name_of
 from service.observability.traces import step_span
+from service.tasks.arguments import check_name, check_seconds
 from service.tasks.workspace import HOLD_SECONDS, Workspace
 
 __all__ = ["RetryOn", "Step", "StepTimeout", "perform", "sleep"]
@@ -25,8 +27,6 @@ RetryOn: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[
 
 WAIT_SECONDS: Final = 0.5
 """Before the first retry, doubling each time up to `HOLD_SECONDS`, and up to a second of chance."""
-
-SLEEP_MAX_SECONDS: Final = 366 * 86_400.0
 
 stamina.instrumentation.set_on_retry_hooks([])  # they would print; what is retried is logged here
 
@@ -71,6 +71,18 @@ def _facts(step: Step, began_at: float) -> dict[str, object]:
 
 
 async def _result(step: Step, work: Workspace) -> object:
+    try:
+        return await _tries(step, work)
+    except StepTimeout:
+        raise  # it says where it was
+    except Exception as error:
+        for each in leaves(error):
+            with suppress(AttributeError):  # a frozen one takes no note
+                each.add_note(f"in step {step.name!r}")
+        raise
+
+
+async def _tries(step: Step, work: Workspace) -> object:
     if step.retries == 0:
         return await _try(step, work)
     async for again in stamina.retry_context(
@@ -88,22 +100,18 @@ async def _result(step: Step, work: Workspace) -> object:
 
 
 def _is_retried(retry_on: RetryOn, error: BaseException) -> bool:
-    """Tell whether to try again; what the task says about the whole run is not for a step."""
+    """Tell whether to try again; what the task says about the whole run is not for a step.
+
+    Of a group, which is what a nursery raises, each member has to be of `retry_on`.
+    """
     if not isinstance(error, Exception):
         return False
-    if any(isinstance(each, Permanent | RetryAfter) for each in _leaves(error)):
+    causes = list(leaves(error))
+    if any(isinstance(each, Permanent | RetryAfter) for each in causes):
         return False
     if isinstance(retry_on, type | tuple):
-        return isinstance(error, retry_on)
+        return isinstance(error, retry_on) or all(isinstance(each, retry_on) for each in causes)
     return retry_on(error)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _leaves(member)
-    else:
-        yield error
 
 
 async def _try(step: Step, work: Workspace) -> object:
@@ -126,8 +134,9 @@ async def _call(step: Step, work: Workspace) -> object:
 
 async def sleep(seconds: float, name: str | None, work: Workspace) -> None:
     """Wait `seconds` of the wall clock, in the runner or out of it."""
-    if not 0 <= seconds <= SLEEP_MAX_SECONDS or math.isnan(seconds):
-        raise ValueError(f"sleep: {seconds!r} is not a number of seconds from 0 to a year")
+    check_seconds(seconds)
+    if name is not None:
+        check_name(name)
     work.pauses += 1
     if seconds <= HOLD_SECONDS:
         await trio.sleep(seconds)

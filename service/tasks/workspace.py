@@ -41,7 +41,6 @@ STEPS_MAX: Final = 1_000
 STEPS_MAX_BYTES: Final = 16 * STEP_MAX_BYTES
 """What the steps of a run may return together: every later attempt reads it."""
 
-NAME_MAX: Final = 128
 NOTE_MAX: Final = 500
 
 HEADWAY_EVERY: Final = timedelta(seconds=10)
@@ -83,6 +82,8 @@ class Workspace:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     scope: trio.CancelScope | None = None
     """Ends the attempt; set when it begins."""
+    ended: bool = False
+    """Whether the attempt is over, and who kept its context has come too late."""
     due_at: datetime | None = None
     """When the run is to go on, if it gave its runner back."""
     pauses: int = 0
@@ -94,17 +95,19 @@ class Workspace:
     outbound: Outbound = attrs.field(factory=Outbound)
     note_headway: Callable[[Headway], None] = lambda _: None
     """Lets an operator see how far the task is."""
+    _wanted_at: datetime | None = attrs.field(default=None, init=False)
     _headway_logged_at: datetime | None = attrs.field(default=None, init=False)
     _names: set[str] = attrs.field(factory=set, init=False)
     _reading: trio.Lock | None = attrs.field(default=None, init=False)
     _records: dict[str, str] | None = attrs.field(default=None, init=False)
 
     def take_name(self, name: str) -> None:
-        """Let a step have `name`. Raises Permanent when another had it, or it is no name."""
-        if not (name.isprintable() and 0 < len(name) <= NAME_MAX):
-            raise Permanent(
-                f"step {name!r}: a name is a text of 1 to {NAME_MAX} printable characters"
-            )
+        """Let a step have `name`.
+
+        Raises Permanent when another had it, and when the attempt is over.
+        """
+        if self.ended:
+            raise Permanent(f"step {name!r}: the attempt that this context belongs to has ended")
         if name in self._names:
             raise Permanent(
                 f"step {name!r} was begun twice in one attempt; a name is what a step's result is "
@@ -169,8 +172,11 @@ class Workspace:
         """End the attempt by cancelling it; the run is due again at `until`."""
         if self.scope is None:
             raise Permanent("there is no attempt to put back")
-        self.due_at = until if self.due_at is None else min(until, self.due_at)
-        await trio.sleep(LEAVE_SECONDS)
+        self._wanted_at = until if self._wanted_at is None else min(until, self._wanted_at)
+        left = trio.current_effective_deadline() - trio.current_time()
+        if left > LEAVE_SECONDS:  # or the time of a step would end before the attempt does
+            await trio.sleep(LEAVE_SECONDS)
+        self.due_at = self._wanted_at
         self.scope.cancel()
         await trio.lowlevel.checkpoint()
         raise Permanent("the attempt has ended: the run is put back")  # seen in a shield alone

@@ -163,6 +163,43 @@ async def test_a_shield_does_not_hold_the_runner(
     assert (result_of(run), run.claim) == (1, 2)
 
 
+async def test_a_sleep_may_be_longer_than_its_step(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """A step with little time left, or little at all, does not time out while it gives way."""
+
+    async def rest(ctx: Context) -> int:
+        await ctx.sleep(DAY)
+        return ctx.attempt
+
+    @tasks.task("brief")
+    async def brief(ctx: Context) -> int:
+        return await ctx.step("rest", rest, ctx, timeout=0.5)
+
+    async with at_work(tasks, autojump_clock) as runner:
+        run = await runner.perform("brief", max_attempts=1)
+    assert (result_of(run), run.claim) == (1, 2)
+
+
+async def test_a_sleep_that_was_left_does_not_hide_a_timeout(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """A task that goes on beside a cancelled pause, and then hangs, has failed."""
+
+    @tasks.task("hang", timeout=60)
+    async def hang(ctx: Context) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.sleep, DAY)
+            await trio.sleep(0.5)
+            nursery.cancel_scope.cancel()
+        await trio.sleep_forever()
+
+    async with at_work(tasks, autojump_clock) as runner:
+        run = await runner.perform("hang", max_attempts=1)
+    assert message_of(run) == "task 'hang' timed out after 60 s"
+    assert seconds_of(run) < DAY
+
+
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
 async def test_a_sleep_is_a_number_of_seconds(
     seconds: float, tasks: Registry, autojump_clock: MockClock

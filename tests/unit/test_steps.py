@@ -245,7 +245,7 @@ async def test_retries_happen_within_the_attempt(autojump_clock: MockClock) -> N
     assert await context().step("a", Failing(2, OSError).work, retries=2) == 3
     assert 1.5 <= autojump_clock.current_time() <= 3.5
     once = Failing(1, OSError)
-    with pytest.raises(OSError, match=r"^$"):
+    with pytest.raises(OSError, match="in step 'a'"):
         await context().step("a", once.work)
     assert once.calls == 1
 
@@ -287,6 +287,25 @@ async def test_what_is_said_of_the_run_is_not_for_a_step_to_retry(
     with pytest.raises(Exception):  # noqa: B017, PT011 - what it is does not matter here
         await context().step("a", function.work, retries=3)
     assert function.calls == 1
+
+
+async def test_a_context_ends_with_its_attempt(tasks: Registry, autojump_clock: MockClock) -> None:
+    """Who kept it is told so before anything is done, and not when it is to be recorded."""
+    kept: list[Context] = []
+    calls = Calls()
+
+    @tasks.task("keep")
+    async def keep(ctx: Context) -> None:
+        await trio.lowlevel.checkpoint()
+        kept.append(ctx)
+
+    async with at_work(tasks, autojump_clock) as runner:
+        await runner.perform("keep")
+    with pytest.raises(Permanent, match="the attempt that this context belongs to has ended"):
+        await kept[0].step("late", calls.make, "late")
+    with pytest.raises(Permanent, match="the attempt that this context belongs to has ended"):
+        await kept[0].sleep(60)
+    assert not calls.made
 
 
 async def test_a_try_that_hangs_is_tried_again(autojump_clock: MockClock) -> None:

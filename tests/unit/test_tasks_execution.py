@@ -261,10 +261,18 @@ async def test_a_result_that_is_not_json_names_the_place(value: object, place: s
     assert outcome == Failure(f"the result is not JSON: {place}", permanent=True)
 
 
-async def test_a_message_that_is_not_text_is_named() -> None:
-    """A result's message must be storable as its data must."""
-    outcome = await perform(returning(ok(None, "\udcff")))
-    assert outcome == Failure("the result's message is not text", permanent=True)
+@pytest.mark.parametrize(
+    ("result", "fault"),
+    [
+        (ok(None, "\udcff"), "the result's message is not text: it has a lone surrogate"),
+        (ok(1, 5), "the result's message is int, not text"),  # type: ignore[arg-type]
+        (error(OSError()), "the result's message is OSError, not text"),  # type: ignore[arg-type]
+        (Result("done"), "the result's status is 'done', not ok or error"),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_result_that_nobody_could_read_is_named(result: Result, fault: str) -> None:
+    """A status is one of two, and a message is text that can be stored."""
+    assert await perform(returning(result)) == Failure(fault, permanent=True)
 
 
 async def test_a_result_has_a_size_limit() -> None:

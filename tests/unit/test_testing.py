@@ -61,7 +61,7 @@ def test_failures_are_retried_as_the_task_says() -> None:
     """Two retries, ten and twenty seconds apart, and then the error."""
     github = FakeHttp({STARS: reply(404)})
     run = run_task(stars, {"repo": "a/b"}, http=github, registry=REGISTRY)
-    assert run.result == error("HttpError: GET api.github.test: 404 Not Found")
+    assert run.result == error("HttpError: GET api.github.test: 404 Not Found (in step 'fetch')")
     assert isinstance(run.exception, HttpError)
     assert (run.attempts, run.seconds) == (3, 30)
 
