@@ -13,7 +13,7 @@ from service.actors.runner import Runner
 from service.core.run import Run
 from service.core.wire import Json, decode, encode
 from service.hop import Hop, inline
-from service.messages import Door, GetRun, Question
+from service.messages import Door, GetRun, Question, Ticket
 from service.pool import Pool
 from service.settings import Settings
 from service.tasks.loading import Workload
@@ -34,9 +34,9 @@ class ListeningDoor(Door):
 
     heard: list[Question[object]] = attrs.field(factory=list)
 
-    async def ask(self, question: Question[V]) -> V:
+    async def post(self, question: Question[V]) -> Ticket[V]:
         self.heard.append(question)
-        return await super().ask(question)
+        return await super().post(question)
 
 
 @attrs.define

@@ -137,9 +137,9 @@ async def test_a_first_attempt_asks_the_store_for_nothing(
 
     async with at_work(tasks, autojump_clock) as runner:
         await runner.perform("plain")
-        assert kinds(runner.asked) == [Claim, Finish, Claim]
+        assert kinds(runner.asked) == [Claim, Claim, Finish]
         await runner.perform("stepping")
-        assert kinds(runner.asked) == [Claim, Finish, Claim, RecordStep, Finish, Claim]
+        assert kinds(runner.asked) == [Claim, Claim, Finish, RecordStep, Claim, Finish]
 
 
 def kinds(questions: list[Question[object]]) -> list[type]:
