@@ -7,13 +7,16 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from service.messages import Order, Question
+import attrs
+
+from service.core.run import Run
+from service.messages import Listed, ListRuns, Order, Question, RunFilter
 from service.protocol import Progress, read_progress, read_verdict, write_question
 from service.settings import RunStore, Settings
 from service.storage.database import Database
 from service.storage.queries import answer
 
-__all__ = ["NoService", "Unreachable", "ask", "ask_service", "open_file"]
+__all__ = ["NoService", "Unreachable", "ask", "ask_service", "list_runs", "open_file"]
 
 ANSWER_SECONDS: Final = 30.0
 
@@ -39,6 +42,17 @@ def ask(settings: Settings, question: Question[V]) -> V:
     except NoService:
         with closing(open_file(settings)) as database, database.transaction() as db:
             return answer(question, db, datetime.now(UTC))  # type: ignore[return-value] # its V
+
+
+def list_runs(wanted: RunFilter, asked: Callable[[ListRuns], Listed]) -> list[Run]:
+    """Ask for the runs that match until there are as many as wanted, or no more."""
+    listed = asked(ListRuns(wanted))
+    found = list(listed.runs)
+    while listed.before is not None:
+        rest = attrs.evolve(wanted, limit=wanted.limit - len(found))
+        listed = asked(ListRuns(rest, listed.before))
+        found += listed.runs
+    return found
 
 
 def ask_service(

@@ -22,6 +22,7 @@ from service.messages import (
     Headway,
     LastTick,
     ListCronDefinitions,
+    Listed,
     ListPausedJobs,
     ListRuns,
     ListTasks,
@@ -63,7 +64,7 @@ __all__ = [
 V = TypeVar("V")
 
 _VERDICTS: Final[Mapping[type[Question[object] | Order[object]], object]] = {
-    ListRuns: tuple[Run, ...],
+    ListRuns: Listed,
     GetRun: Run | None,
     ListCronDefinitions: tuple[CronDefinition, ...],
     ReadTicks: tuple[TickRecord, ...],

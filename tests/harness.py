@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -16,9 +17,9 @@ import attrs
 import httpx
 
 from service.cli.facts import run_json
-from service.client import ask
+from service.client import ask, list_runs
 from service.core.wire import Json
-from service.messages import GetRun, ListRuns, RunFilter
+from service.messages import GetRun, RunFilter
 from service.settings import Settings, read_settings
 
 ROOT: Final = Path(__file__).parent.parent
@@ -89,7 +90,7 @@ class Service:
 
     def runs(self) -> list[dict[str, Json]]:
         """Return all runs as `service runs --json` has them, newest first."""
-        found = ask(self.settings, ListRuns(RunFilter(limit=10_000)))
+        found = list_runs(RunFilter(limit=10_000), partial(ask, self.settings))
         return [run_json(run) for run in found]
 
     def run(self, run_id: str) -> dict[str, Json]:

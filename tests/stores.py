@@ -72,5 +72,5 @@ def enqueue(job_id: str = "echo", *, delivery: str | None = None, max_attempts: 
 
 async def all_runs(door: Door) -> dict[str, Run]:
     """Return every run in the store by its id."""
-    runs = await door.ask(ListRuns(RunFilter(limit=100_000)))
-    return {run.id: run for run in runs}
+    listed = await door.ask(ListRuns(RunFilter(limit=100_000)))
+    return {run.id: run for run in listed.runs}

@@ -1,6 +1,7 @@
 """`service runs --follow`: a line for each run that comes, and for each change."""
 
 import time
+from functools import partial
 from typing import Final
 
 import attrs
@@ -8,10 +9,10 @@ import click
 
 from service.cli.console import print_json
 from service.cli.facts import run_json, shortened
-from service.client import ask_service
+from service.client import ask_service, list_runs
 from service.core.run import Run, Status
 from service.core.wire import rfc3339
-from service.messages import ListRuns, ReadNews, RunFilter
+from service.messages import ReadNews, RunFilter
 from service.settings import Settings
 
 __all__ = ["follow_runs"]
@@ -43,7 +44,7 @@ class _Follower:
 
     def follow(self) -> None:
         last = ask_service(self._settings, ReadNews(after=None, watched=(), limit=PAGE)).last
-        listed = ask_service(self._settings, ListRuns(self._wanted))
+        listed = list_runs(self._wanted, partial(ask_service, self._settings))
         for run in reversed(listed):
             self._tell(run)
         self._ended = {run.id for run in listed if run.finished_at is not None}

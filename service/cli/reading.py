@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from operator import itemgetter
 
 import click
@@ -14,10 +15,10 @@ from service.cli.facts import progress_words, run_json, shortened
 from service.cli.finding import no_run, whole_id
 from service.cli.following import follow_runs
 from service.cli.times import duration, span
-from service.client import NoService, ask, ask_service
+from service.client import NoService, ask, ask_service, list_runs
 from service.core.run import Run, Status, Trigger
 from service.core.wire import Json, decode, rfc3339
-from service.messages import GetRun, Headway, ListRuns, ReadHeadway, ReadStory, RunFilter, Story
+from service.messages import GetRun, Headway, ReadHeadway, ReadStory, RunFilter, Story
 from service.settings import Settings, read_settings
 
 __all__ = ["print_run", "runs", "show"]
@@ -57,7 +58,7 @@ def runs(  # noqa: PLR0913 - one parameter an option
     if follow:
         follow_runs(settings, wanted, as_json=as_json)
         return
-    found = ask(settings, ListRuns(wanted))
+    found = list_runs(wanted, partial(ask, settings))
     if as_json:
         print_json([run_json(run) for run in found])
         return

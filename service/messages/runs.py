@@ -102,10 +102,19 @@ class RunFilter:
 
 
 @attrs.frozen
-class ListRuns(Question[tuple[Run, ...]]):
-    """Read the runs that match."""
+class Listed:
+    """Some of the runs that match, newest first; `before` is where to look on, None at the end."""
+
+    runs: tuple[Run, ...]
+    before: int | None
+
+
+@attrs.frozen
+class ListRuns(Question[Listed]):
+    """Read the runs that match, from the newest on or from where an earlier list ended."""
 
     filter: RunFilter
+    before: int | None = None
 
 
 @attrs.frozen

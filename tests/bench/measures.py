@@ -6,14 +6,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from service.client import ask
+from service.client import ask, list_runs
 from service.core.run import Status
-from service.messages import ListRuns, RunFilter
+from service.messages import RunFilter
 from service.settings import read_settings
 from tests.bench.load import Load, paced, press
 from tests.bench.sides import JOBS, bare, free_port, service, short_home, wait_for
@@ -250,7 +251,7 @@ def _drained(home: Path) -> None:
 
     def empty() -> bool:
         return not any(
-            ask(settings, ListRuns(RunFilter(status=status, limit=1)))
+            list_runs(RunFilter(status=status, limit=1), partial(ask, settings))
             for status in (Status.QUEUED, Status.RUNNING)
         )
 

@@ -130,7 +130,7 @@ async def test_questions_are_answered_in_turn(home: Path) -> None:
     """A connection may ask again, and may send the next question before the first is answered."""
     async with at_control(home) as path, await trio.open_unix_socket(path) as stream:
         await stream.send_all(write_question(EVERY_RUN))
-        (run,) = read_verdict(EVERY_RUN, await line_of(stream))
+        (run,) = read_verdict(EVERY_RUN, await line_of(stream)).runs
         question = GetRun(run.id)
         await stream.send_all(write_question(question) * 2)
         await stream.send_eof()
@@ -167,7 +167,7 @@ async def test_garbage_is_refused_and_the_connection_goes_on(home: Path, line: b
             read_verdict(EVERY_RUN, await line_of(stream))
         assert str(refused.value)
         await stream.send_all(write_question(EVERY_RUN))
-        assert len(read_verdict(EVERY_RUN, await line_of(stream))) == 1
+        assert len(read_verdict(EVERY_RUN, await line_of(stream)).runs) == 1
 
 
 async def test_questions_for_the_house_alone_are_not_asked_here(home: Path) -> None:
@@ -185,7 +185,7 @@ async def test_line_without_end_is_cut_off(home: Path) -> None:
         assert await rest_of(stream) == b""
         async with await trio.open_unix_socket(path) as other:
             await other.send_all(write_question(EVERY_RUN))
-            assert len(read_verdict(EVERY_RUN, await line_of(other))) == 1
+            assert len(read_verdict(EVERY_RUN, await line_of(other)).runs) == 1
 
 
 async def test_slow_client_is_hung_up_on(home: Path, mock_clock: MockClock) -> None:
@@ -195,7 +195,7 @@ async def test_slow_client_is_hung_up_on(home: Path, mock_clock: MockClock) -> N
         await wait_all_tasks_blocked()
         async with await trio.open_unix_socket(path) as other:
             await other.send_all(write_question(EVERY_RUN))
-            assert len(read_verdict(EVERY_RUN, await line_of(other))) == 1
+            assert len(read_verdict(EVERY_RUN, await line_of(other)).runs) == 1
         mock_clock.jump(IDLE_SECONDS + 1)
         assert await rest_of(slow) == b""
 
@@ -208,7 +208,7 @@ async def test_client_that_leaves_hurts_nobody(home: Path) -> None:
                 await stream.send_all(write_question(EVERY_RUN) * 3)
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(write_question(EVERY_RUN))
-            assert len(read_verdict(EVERY_RUN, await line_of(stream))) == 1
+            assert len(read_verdict(EVERY_RUN, await line_of(stream)).runs) == 1
 
 
 async def test_connections_beyond_the_limit_wait(home: Path) -> None:
@@ -221,6 +221,6 @@ async def test_connections_beyond_the_limit_wait(home: Path) -> None:
         await streams[-1].send_all(write_question(EVERY_RUN))
         await wait_all_tasks_blocked()
         await streams[0].aclose()
-        assert len(read_verdict(EVERY_RUN, await line_of(streams[-1]))) == 1
+        assert len(read_verdict(EVERY_RUN, await line_of(streams[-1])).runs) == 1
         for stream in streams:
             await stream.aclose()

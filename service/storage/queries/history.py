@@ -60,10 +60,9 @@ def _(_question: ReadLastTicks, db: sqlite3.Connection, _now: datetime) -> dict[
     rows = db.execute(
         """
         SELECT newest.cron_id, first, last, count, outcome, run_id, runs.status
-        FROM (SELECT id AS cron_id FROM cron_jobs) AS jobs
-        JOIN ticks AS newest ON newest.cron_id = jobs.cron_id AND newest.first = (
-            SELECT max(first) FROM ticks WHERE cron_id = jobs.cron_id
-        )
+        FROM cron_jobs CROSS JOIN ticks AS newest -- this way round: of the ticks there are many
+            ON newest.cron_id = cron_jobs.id
+            AND newest.first = (SELECT max(first) FROM ticks WHERE cron_id = cron_jobs.id)
         LEFT JOIN runs ON runs.id = newest.run_id
         """
     )

@@ -31,7 +31,8 @@ RUNNING_MAX = 1_000
 def _(_question: ReadOverview, db: sqlite3.Connection, now: datetime) -> Overview:
     running = db.execute(
         """
-        SELECT id, job_id, attempt, max_attempts, started_at FROM runs WHERE status = 'running'
+        SELECT id, job_id, attempt, max_attempts, started_at FROM runs
+        WHERE status <> 'ok' AND status = 'running'
         ORDER BY seq LIMIT ?
         """,
         (RUNNING_MAX,),

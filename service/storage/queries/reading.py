@@ -1,32 +1,79 @@
-"""Reading runs: one, or a list of the newest."""
+"""Reading runs: one, or a list of the newest.
+
+Theory of operation
+-------------------
+While a list is read the store does nothing else, so a list is read in pages of bounded work. Where
+an index holds just what is wanted, in its order, that is a page of any reach. Elsewhere a page
+looks at so many runs, and says where to look on.
+"""
 
 import sqlite3
 from datetime import datetime
+from typing import Final
 
-from service.core.run import Run
-from service.messages import GetRun, ListRuns
+from service.core.run import Run, Status
+from service.messages import GetRun, Listed, ListRuns, RunFilter
 from service.storage.queries.answering import answer
 from service.storage.queries.rows import RUN_COLUMNS, micros, run_of
 
+LOOK_MAX: Final = 20_000
+"""Runs that a page looks at where no index holds what is wanted."""
+
+_OF_INDEX: Final = {
+    Status.QUEUED: "status <> 'ok'",
+    Status.RUNNING: "status <> 'ok'",
+    Status.ERROR: "status <> 'ok' AND status IN ('error', 'cancelled')",
+    Status.CANCELLED: "status <> 'ok' AND status IN ('error', 'cancelled')",
+    Status.OK: "true",
+}
+"""What an index says of its rows must be said of what is sought, or it is not used."""
+
 
 @answer.register
-def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> tuple[Run, ...]:
+def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
     wanted = question.filter
+    before = _end(db) if question.before is None else question.before
+    after = 0 if _an_index_holds(wanted) else max(before - 1 - LOOK_MAX, 0)
     since = None if wanted.since is None else micros(wanted.since)
     conditions = {
         "job_id = ?": wanted.job_id,
-        "status = ?": wanted.status,
+        f"{_OF_INDEX[wanted.status or Status.OK]} AND status = ?": wanted.status,
         '"trigger" = ?': wanted.trigger,
         "created_at >= ?": since,
+        "seq > ?": after,
+        "seq < ?": before,
     }
     chosen = {text: value for text, value in conditions.items() if value is not None}
-    where = " AND ".join(chosen) or "true"
     rows = db.execute(
-        f"SELECT {RUN_COLUMNS} FROM runs JOIN payloads USING (seq) WHERE {where} "  # noqa: S608 - ours
-        "ORDER BY seq DESC LIMIT ?",
+        f"SELECT {RUN_COLUMNS} FROM runs JOIN payloads USING (seq) "  # noqa: S608 - ours
+        f"WHERE {' AND '.join(chosen)} ORDER BY seq DESC LIMIT ?",
         (*chosen.values(), wanted.limit),
-    )
-    return tuple(run_of(row) for row in rows.fetchall())
+    ).fetchall()
+    at_end = after == 0 or len(rows) == wanted.limit or _all_older(db, after, before, since)
+    return Listed(tuple(run_of(row) for row in rows), before=None if at_end else after + 1)
+
+
+def _an_index_holds(wanted: RunFilter) -> bool:
+    if wanted.trigger is not None or wanted.since is not None:
+        return False
+    if wanted.job_id is None:
+        return wanted.status is not Status.OK
+    return wanted.status in {None, Status.ERROR, Status.CANCELLED}
+
+
+def _all_older(db: sqlite3.Connection, after: int, before: int, since: int | None) -> bool:
+    """Tell whether a page has runs and all are too old; then those before it are, too."""
+    if since is None:
+        return False
+    (youngest,) = db.execute(
+        "SELECT max(created_at) FROM runs WHERE seq > ? AND seq < ?", (after, before)
+    ).fetchone()
+    return youngest is not None and youngest < since
+
+
+def _end(db: sqlite3.Connection) -> int:
+    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM runs").fetchone()
+    return int(last) + 1
 
 
 @answer.register

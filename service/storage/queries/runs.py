@@ -104,7 +104,8 @@ def stands(db: sqlite3.Connection, run_id: str, claim_number: int, status: Statu
 def _(question: Recover, db: sqlite3.Connection, now: datetime) -> Recovered:
     orphans = db.execute(
         """
-        SELECT seq, crashes + 1, id, claim FROM runs WHERE status = 'running' ORDER BY seq LIMIT ?
+        SELECT seq, crashes + 1, id, claim FROM runs
+        WHERE status <> 'ok' AND status = 'running' ORDER BY seq LIMIT ?
         """,
         (question.limit,),
     ).fetchall()

@@ -36,7 +36,10 @@ def open_heads(db: sqlite3.Connection) -> list[tuple[str, int]]:
 
 def running(db: sqlite3.Connection) -> dict[str, int]:
     """Count the runs at work, by job."""
-    rows = db.execute("SELECT job_id, count(*) FROM runs WHERE status = 'running' GROUP BY job_id")
+    rows = db.execute("""
+        SELECT job_id, count(*) FROM runs WHERE status <> 'ok' AND status = 'running'
+        GROUP BY job_id
+        """)
     return dict(rows.fetchall())
 
 
