@@ -52,7 +52,7 @@ class Janitor:
             started_at = trio.current_time()
             pruned = await self._batch(after)
             runs += pruned.runs
-            if pruned.last is None and pruned.others == 0:
+            if pruned.nothing_left:
                 break
             after = after if pruned.last is None else pruned.last
             await trio.sleep(PAUSE_FACTOR * (trio.current_time() - started_at))

@@ -99,8 +99,8 @@ def _pruned(settings: Settings, before: datetime, *, dry: bool) -> int:
             )
             pruned = ask_service(settings, batch)
             runs += pruned.runs
-            if pruned.last is None:
+            if pruned.nothing_left:
                 return runs
-            after = pruned.last
+            after = after if pruned.last is None else pruned.last
             shown.update(f"{runs} runs")
             time.sleep(0 if dry else PAUSE_FACTOR * (time.monotonic() - started_at))

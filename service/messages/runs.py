@@ -131,11 +131,20 @@ class Probe(Question[None]):
 
 @attrs.frozen
 class Pruned:
-    """What was forgotten; `last` is the run that was looked at last, None at the end."""
+    """What was forgotten, and how many pages of the file were given back.
+
+    `last` is the run that was looked at last, None at the end.
+    """
 
     runs: int
     others: int
+    pages: int
     last: int | None
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether another batch would find nothing to forget, and nothing to give back."""
+        return self.last is None and not (self.others or self.pages)
 
 
 @attrs.frozen(kw_only=True)

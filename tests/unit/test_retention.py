@@ -90,7 +90,7 @@ async def test_deliveries_are_kept_for_their_window_whatever_the_retention(
 
 
 async def test_space_is_given_back(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """The file shrinks when its runs are forgotten."""
+    """One round shrinks the file by all that its forgotten runs took, however much that is."""
     clock = Clock()
     path = tmp_path / "runs.sqlite3"
     big = '"' + "x" * 50_000 + '"'
@@ -101,7 +101,5 @@ async def test_space_is_given_back(tmp_path: Path, autojump_clock: MockClock) ->
     assert full > 5_000_000
     clock.offset = RETENTION * 2
     async with store_behind_door(path, now=clock) as door:
-        for _ in range(8):  # a round stops when nothing is old; free pages follow by and by
-            await clean_once(door, clock)
-            clock.offset += timedelta(hours=1)
+        await clean_once(door, clock)
     assert path.stat().st_size < full / 10

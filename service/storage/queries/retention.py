@@ -9,7 +9,7 @@ from service.storage.queries.answering import answer
 from service.storage.queries.rows import micros
 
 VACUUM_PAGES = 256
-"""Free pages given back to the file system with each batch: more than a batch of runs frees."""
+"""Free pages given back to the file system with each batch, at most."""
 
 
 @answer.register
@@ -23,28 +23,35 @@ def _(question: Prune, db: sqlite3.Connection, _now: datetime) -> Pruned:
     old = [
         (seq,) for seq, _, finished_at in aged if finished_at is not None and finished_at < cutoff
     ]
+    others, pages = (0, 0) if question.dry else _forget(db, question, old)
     return Pruned(
         runs=len(old),
-        others=0 if question.dry else _forget(db, question, old),
+        others=others,
+        pages=pages,
         last=aged[-1][0] if len(aged) == question.limit else None,
     )
 
 
-def _forget(db: sqlite3.Connection, question: Prune, old: list[tuple[int]]) -> int:
-    """Forget these runs, and old ticks and deliveries; return the number of the latter."""
+def _forget(db: sqlite3.Connection, question: Prune, old: list[tuple[int]]) -> tuple[int, int]:
+    """Forget these runs, and old ticks and deliveries; return how many of those, and of pages."""
     db.executemany("DELETE FROM runs WHERE seq = ?", old)
     db.executemany("DELETE FROM payloads WHERE seq = ?", old)
     deliveries = _forget_deliveries(db, question)
     ticks = _forget_ticks(db, micros(question.ticks_before), question.limit)
-    _give_pages_back(db)
-    return deliveries + ticks
+    return deliveries + ticks, _give_pages_back(db)
 
 
-def _give_pages_back(db: sqlite3.Connection) -> None:
-    """Shrink the file by some of its free pages."""
-    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+def _give_pages_back(db: sqlite3.Connection) -> int:
+    """Shrink the file by some of its free pages; return by how many."""
+    free = _free_pages(db)
     for _ in range(min(free, VACUUM_PAGES)):
         db.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 takes one step, which is one page
+    return free - _free_pages(db)
+
+
+def _free_pages(db: sqlite3.Connection) -> int:
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    return int(free)
 
 
 def _forget_deliveries(db: sqlite3.Connection, question: Prune) -> int:
