@@ -70,8 +70,8 @@ def test_links_lead_somewhere() -> None:
 
 def test_tasks_do_what_is_said(home: Path) -> None:
     """The README's tasks and tests, put into files as they stand, are checked and pass."""
-    first, steps, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (home / "jobs.py").write_text(f"{first}\n\n{steps}", encoding="utf-8")
+    *tasks, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (home / "jobs.py").write_text("\n\n".join(tasks), encoding="utf-8")
     (home / "test_jobs.py").write_text(test, encoding="utf-8")
     environ = environ_for(JOBS_MODULE="jobs", PYTHONPATH=f"{home}:{ROOT}")
 
@@ -86,4 +86,5 @@ def test_tasks_do_what_is_said(home: Path) -> None:
     told = run("service", "check")
     assert "minutely" in told
     assert "stars" in told
+    assert "at most 1, priority -1, 30/minute" in " ".join(told.split())
     assert "1 passed" in run("pytest", "-q", "-p", "no:cacheprovider", "test_jobs.py")
