@@ -155,7 +155,8 @@ class Workspace:
     def tell_headway(self, done: float, total: float | None, note: str | None) -> None:
         """Let it be seen how far the task is, and log it now and then; from any thread."""
         now = self.now()
-        self.note_headway(Headway(done=done, total=total, note=note and note[:NOTE_MAX], at=now))
+        shown = note and "".join(each if each.isprintable() else "�" for each in note[:NOTE_MAX])
+        self.note_headway(Headway(done=done, total=total, note=shown, at=now))
         last = self._headway_logged_at
         if last is None or done == total or now - last >= HEADWAY_EVERY:
             self._headway_logged_at = now

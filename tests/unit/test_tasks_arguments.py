@@ -116,6 +116,13 @@ def test_more_can_be_done_than_there_was() -> None:
     assert [(headway.done, headway.total) for headway in told] == [(5, 3)]
 
 
+def test_a_note_cannot_break_a_display() -> None:
+    """What a terminal would obey, and what is no Unicode, is shown as such, and all is bounded."""
+    told: list[Headway] = []
+    context(Workspace(note_headway=told.append)).progress(1, 2, "é\x1b[31m\n\ud800" + "x" * 1000)
+    assert [headway.note for headway in told] == ["é�[31m��" + "x" * 492]
+
+
 @pytest.mark.parametrize(
     ("command", "fault"),
     [
