@@ -78,8 +78,7 @@ class Runner:
         outcome = None
         try:
             with self.pool.working_on(run.id):
-                outcome = await self._attempt(run)
-                last_word = self._settle(run, outcome)
+                outcome, last_word = await self._outcome(run)
             claim = await self._claim()  # now, so that one commit serves it and the last word
         finally:
             held = await self._tell(run, last_word)  # noqa: ASYNC102 - shielded and bounded within
@@ -92,6 +91,18 @@ class Runner:
             )
             tell(ended, span)
         return claim
+
+    async def _outcome(self, run: Run) -> tuple[Result | Failure | Suspended, Question[bool]]:
+        """Return how the attempt ended, and what the store is to be told of it."""
+        try:
+            outcome = await self._attempt(run)
+            return outcome, self._settle(run, outcome)
+        except Exception as error:  # noqa: BLE001 - a fault of ours fails this run, not the service
+            name = type(error).__name__
+            failure = Failure(
+                f"the service failed at this run, see its log: {name}", exception=error
+            )
+            return failure, self._settle(run, failure)
 
     async def _attempt(self, run: Run) -> Result | Failure | Suspended:
         task = self.workload.tasks.get(run.job_id)

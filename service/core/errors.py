@@ -38,7 +38,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
     waiting = [error]  # not by recursion, which has an end
     while waiting:
         each = waiting.pop()
-        if isinstance(each, BaseExceptionGroup):
-            waiting += reversed(each.exceptions)
+        if issubclass(type(each), BaseExceptionGroup):  # an object may lie of its class and members
+            waiting += reversed(BaseExceptionGroup.exceptions.__get__(each))
         else:
             yield each

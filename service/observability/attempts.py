@@ -11,7 +11,7 @@ import attrs
 from service.core.results import Result
 from service.core.run import Failure, Run
 from service.observability import metrics
-from service.observability.exceptions import kind_of
+from service.observability.exceptions import kind_of, name_of
 from service.observability.logs import get_logger
 from service.observability.sentry import capture_failure, check_in, check_out, run_scope
 from service.observability.traces import Span, attempt_span
@@ -59,7 +59,19 @@ def watched_attempt(run: Run, now: datetime) -> Iterator[Span]:
 
 
 def tell(ended: Ended, span: Span) -> None:
-    """Tell how an attempt ended, to everyone whom it concerns."""
+    """Tell how an attempt ended, to everyone whom it concerns; it hurts nobody if that fails."""
+    try:
+        _tell(ended, span)
+    except BaseException as fault:  # noqa: ASYNC103, BLE001 - showing what a task raised may raise
+        log.error(  # noqa: ASYNC104, TRY400 - as above; and so may its context
+            "the end of an attempt could not be told",
+            job_id=ended.run.job_id,
+            run_id=ended.run.id,
+            fault=name_of(fault),
+        )
+
+
+def _tell(ended: Ended, span: Span) -> None:
     _mark(span, ended)
     _count(ended)
     _log(ended)

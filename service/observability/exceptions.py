@@ -21,8 +21,16 @@ MESSAGE_CHARACTERS: Final = 1024
 def describe(error: BaseException, depth: int = DEPTH) -> dict[str, Json]:
     """Return type, message and stack of `error`, and of its cause and the members of its group.
 
-    The stack has the outermost call first. What lies deeper than `depth` is left out.
+    The stack has the outermost call first. What lies deeper than `depth` is left out, and so is
+    what raises when it is looked at: a task can raise anything.
     """
+    try:
+        return _described(error, depth)
+    except BaseException:  # noqa: ASYNC103, BLE001 - a foreign property may raise anything
+        return {"type": name_of(error), "message": "cannot be shown"}  # noqa: ASYNC104 - as above
+
+
+def _described(error: BaseException, depth: int) -> dict[str, Json]:
     story: dict[str, Json] = {"type": name_of(error), "message": _message(error)}
     stack = _stack(error.__traceback__)
     if stack:
@@ -51,7 +59,10 @@ def flattened(error: BaseException) -> BaseException:
 def name_of(error: BaseException) -> str:
     """Return the full name of the exception's type; built-in ones have no module."""
     kind = type(error)
-    module = kind.__module__
+    try:
+        module = kind.__module__
+    except BaseException:  # noqa: ASYNC103, BLE001 - a foreign metaclass may raise anything
+        return "an exception without a name"  # noqa: ASYNC104 - as above
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 

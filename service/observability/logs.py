@@ -158,7 +158,7 @@ def _write(_logger: object, level: str, event: EventDict) -> EventDict:
     error = event.get("exc_info")
     if error is True:
         event["exc_info"] = sys.exception()
-    elif isinstance(error, tuple):
+    elif type(error) is tuple:  # not isinstance: an exception of a task may lie about its class
         event["exc_info"] = error[1]
     _out.write(_out.render(time.time(), level, event))
     raise structlog.DropEvent

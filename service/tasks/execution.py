@@ -30,6 +30,7 @@ from service.core.errors import leaves
 from service.core.results import Permanent, Result, RetryAfter, ok
 from service.core.run import Failure, Suspended
 from service.core.wire import Json, NotJson, encode
+from service.observability.exceptions import name_of
 from service.tasks.context import Context
 from service.tasks.payloads import PayloadError, structure
 from service.tasks.steps import StepTimeout
@@ -133,14 +134,23 @@ async def _failed(error: BaseException, ctx: Context) -> Failure:
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
-        if not all(isinstance(each, trio.Cancelled) for each in leaves(error)):
+        if not all(type(each) is trio.Cancelled for each in leaves(error)):
             ctx.log.warning("task failed while it was interrupted", exc_info=error)
         raise
     return _failure(error)
 
 
 def _failure(error: BaseException) -> Failure:
-    """Tell a failure in words for a person; of a group, the gravest member decides what follows."""
+    """Tell a failure in words for a person."""
+    try:
+        return _told(error)
+    except BaseException:  # noqa: ASYNC103, BLE001 - its type, members or seconds may raise anything
+        said = f"{name_of(error)}: cannot be shown"
+        return Failure(said, exception=error)  # noqa: ASYNC104 - as above
+
+
+def _told(error: BaseException) -> Failure:
+    """Ask an exception what it has to say; of a group, the gravest member decides what follows."""
     errors = list(leaves(error))
     named = "; ".join(_words(each) for each in islice(errors, _ERRORS_NAMED))
     more = len(errors) - _ERRORS_NAMED
@@ -180,7 +190,8 @@ def _wait_seconds(error: RetryAfter) -> float | None:
 
 
 def _result(value: object) -> Result | Failure:
-    result = value if isinstance(value, Result) else ok(cast("Json", value))  # encoding will tell
+    own = type(value) is Result  # a subclass might not stand by what it said
+    result = cast("Result", value) if own else ok(cast("Json", value))  # encoding will tell
     if fault := _fault(result.status, result.message):
         return Failure(fault, permanent=True)
     try:

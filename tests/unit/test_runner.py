@@ -9,8 +9,10 @@ from typing import TypeVar
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from service.actors import runner as runner_module
 from service.core.errors import StoreUnavailable
 from service.core.results import Permanent, RetryAfter, error
 from service.core.run import Status
@@ -140,6 +142,34 @@ async def test_task_that_ignores_its_timeout_does_not_keep_its_runner(
         await trio.sleep(1)
         assert (await runner.look(again)).status is Status.RUNNING
         wake.set()
+
+
+async def test_fault_of_the_service_fails_the_run_alone(
+    tasks: Registry, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is retried like any other failure, the log has its traceback, and the runner goes on."""
+
+    @tasks.task("any")
+    async def any_task(ctx: Context) -> int:
+        return ctx.attempt
+
+    def broken(text: str) -> None:
+        monkeypatch.undo()
+        raise RecursionError(text)
+
+    monkeypatch.setattr(runner_module, "decode", broken)
+    with capture_logs() as lines:
+        async with at_work(tasks, autojump_clock) as runner:
+            run_id = await runner.enqueue("any")
+            await trio.sleep(0.1)
+            failed = await runner.look(run_id)
+            assert failed.status is Status.QUEUED
+            assert "the service failed at this run, see its log: RecursionError" in str(
+                failed.result
+            )
+            assert result_of(await runner.end_of(run_id)) == 2
+    [line] = [line for line in lines if line["event"] == "attempt failed, to be retried"]
+    assert isinstance(line["exc_info"], RecursionError)
 
 
 async def test_unknown_job_ends_as_error(tasks: Registry, autojump_clock: MockClock) -> None:
