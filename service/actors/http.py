@@ -2,13 +2,13 @@
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
-from quart import Response, request
+from quart import Request, Response
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -40,6 +40,8 @@ PULSE_SECONDS: Final = 90.0
 
 DELIVERY_ID_MAX: Final = 256
 
+View: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+
 log = get_logger("service.http")
 
 
@@ -66,7 +68,7 @@ class Web:
     stopping: trio.Event
     now: Callable[[], datetime]
 
-    async def accept(self) -> Response:
+    async def accept(self, request: Request) -> Response:
         """Answer ``POST /webhook``: 202 once the run is on disk."""
         self._demand_secret(request.headers.get("Authorization"))
         envelope = _envelope(await request.get_data(cache=False))
@@ -130,7 +132,7 @@ class Web:
                 delivery_repeated()
         return accepted
 
-    async def health(self) -> Response:
+    async def health(self, request: Request) -> Response:
         """Tell whether the service can do its work, or with ``?live`` only whether it is alive."""
         if "live" not in request.args:
             await self._demand_health()
@@ -152,17 +154,38 @@ class Web:
             raise Refused(503, f"the cron loop has not moved for {self.pulse.age_seconds():.0f} s")
 
 
+class Site(QuartTrio):
+    """Quart-trio for views that take their request and return a response, and need no more.
+
+    Sessions, hooks, signals and the contexts behind them, which Quart sets up for every request,
+    cost more than the rest of it; nobody here uses them.
+    """
+
+    def __init__(self, views: Mapping[str, tuple[str, View]]) -> None:
+        super().__init__("service", static_folder=None)
+        for path, (method, _) in views.items():
+            self.add_url_rule(path, path, methods=[method], provide_automatic_options=False)
+        self._routes = self.url_map.bind("localhost")
+        self._views = views
+
+    async def handle_request(self, request: Request) -> Response:
+        """Have the request answered by its view, and what is refused in our shape."""
+        try:
+            path, _ = self._routes.match(request.path, request.method)
+            _, view = self._views[path]
+            return await view(request)
+        except Refused as refusal:
+            return _error(refusal.status, refusal.message, refusal.headers)
+        except HTTPException as error:
+            return _answer_http_error(error)
+
+
 def make_app(web: Web) -> QuartTrio:
     """Return the app: two routes, and JSON for whatever goes wrong."""
-    app = QuartTrio("service", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app = Site({"/webhook": ("POST", web.accept), "/_health": ("GET", web.health)})
     app.asgi_app = Watched(  # type: ignore[method-assign] # the way to wrap that Quart documents
         app.asgi_app, routes=frozenset({"/webhook"}), silent=frozenset({"/_health"})
     )
-    app.add_url_rule("/webhook", view_func=web.accept, methods=["POST"])
-    app.add_url_rule("/_health", view_func=web.health, methods=["GET"])
-    app.register_error_handler(Refused, _answer_refusal)
-    app.register_error_handler(HTTPException, _answer_http_error)
     return app
 
 
@@ -177,10 +200,6 @@ def _unavailable(error: StoreUnavailable) -> Refused:
     return Refused(
         503, f"the store cannot commit: {error}", {"Retry-After": str(RETRY_AFTER_SECONDS)}
     )
-
-
-def _answer_refusal(refusal: Refused) -> Response:
-    return _error(refusal.status, refusal.message, refusal.headers)
 
 
 def _answer_http_error(error: HTTPException) -> Response:

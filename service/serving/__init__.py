@@ -6,6 +6,7 @@ where the fault would be:
 - `server`: who may come in, for how long, and how all of them leave.
 - `connection`: what a connection may cost in time.
 - `http1`: what hypercorn says and when it starts the app.
+- `handlers` and `exchange`: how few tasks and messages a request takes through hypercorn and Quart.
 - `parser`: which bytes of a client count.
 - `limits`: the numbers.
 """

@@ -17,9 +17,9 @@ from math import inf
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.utils import parse_socket_addr
 
+from service.serving.handlers import Handlers
 from service.serving.http1 import Http1, Shared
 
 __all__ = ["Connection"]
@@ -59,7 +59,7 @@ class Connection:
             server = parse_socket_addr(socket.family, socket.getsockname())
         except OSError:  # the client left before anybody looked
             return
-        async with TaskGroup() as handlers:
+        async with Handlers() as handlers:
             protocol = Http1(self._shared, handlers, (client, server), self._send, self._complete)
             with self._talk:
                 await self._converse(protocol)

@@ -30,6 +30,7 @@ from hypercorn.typing import (
     ASGISendEvent,
     ConnectionState,
     H11SendableEvent,
+    HTTPRequestEvent,
     Scope,
 )
 
@@ -237,27 +238,29 @@ class _Stream(HTTPStream):
         self._is_started = True
         self._protocol.complete()
         await super().handle(self._request)
-        body, self._body = bytes(self._body), bytearray()
-        await self.app_put({"type": "http.request", "body": body, "more_body": False})
 
     async def _attend(
         self,
         scope: Scope,
-        receive: ASGIReceiveCallable,
+        receive: ASGIReceiveCallable,  # noqa: ARG002 - hypercorn's signature
         send: ASGISendCallable,
         sync_spawn: object,  # noqa: ARG002 - hypercorn's signature
         call_soon: object,  # noqa: ARG002 - hypercorn's signature
     ) -> None:
         """Run the app as long as its client is there."""
         with self._presence:
-            await self._protocol.shared.app(scope, receive, send)
+            await self._protocol.shared.app(scope, self._receive, send)
+
+    async def _receive(self) -> HTTPRequestEvent:
+        """Hand the body to the app."""
+        body, self._body = bytes(self._body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     def _close(self) -> None:
         """Cancel the app when its client leaves, and only then.
 
-        Hypercorn says "http.disconnect" after each answer, too. Quart-trio then cancels the task
-        that is returning from its last send, and with it hypercorn's watch over the idle
-        connection; or, from Quart 0.23 on, it raises when the answer comes in the same instant.
+        Hypercorn closes the stream after each answer, too, while the app's task returns from its
+        last send: to cancel it there would end hypercorn's watch over the idle connection.
         """
         self.closed = True
         if not self._is_started:

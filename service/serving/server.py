@@ -12,6 +12,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
 
 from service.serving.connection import Connection
+from service.serving.exchange import Exchange
 from service.serving.http1 import Shared
 from service.serving.limits import Limits, Room
 
@@ -35,7 +36,7 @@ async def serve(
     answered 500; what fails in the server itself, in `stop` or in the app's background tasks is
     raised, in an ExceptionGroup. When cancelled, all connections are closed at once.
     """
-    _leave_limits_to_the_server(app)
+    _fit_to_the_server(app)
     shared = Shared(
         app=app,
         config=_config(log, limits),
@@ -123,7 +124,8 @@ def _config(log: logging.Logger, limits: Limits) -> Config:
     return config
 
 
-def _leave_limits_to_the_server(app: QuartTrio) -> None:
+def _fit_to_the_server(app: QuartTrio) -> None:
     """Have each bound in one place, and what a handler does not expect logged and answered here."""
+    app.asgi_http_class = Exchange
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROPAGATE_EXCEPTIONS"] = True

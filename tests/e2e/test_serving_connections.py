@@ -7,6 +7,8 @@ from pathlib import Path
 import attrs
 import pytest
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
+from quart import ResponseReturnValue
+from quart_trio.wrappers import TrioResponse
 
 from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, House, get, post, serving
 
@@ -56,6 +58,19 @@ async def test_many_requests_share_a_connection() -> None:
             assert (await client.answer("HEAD")).body == b""
             await client.say(post(b"x" * 2**20, "/unread"))
             assert (await client.answer()).status == 401
+
+
+async def test_an_answer_in_parts_arrives_whole() -> None:
+    """An app may say its answer bit by bit, and the connection goes on after it."""
+    async with serving() as house, await house.connect() as client:
+
+        @house.app.get("/parts")
+        async def parts() -> ResponseReturnValue:
+            return TrioResponse(iter((b"one ", b"two ", b"three")))
+
+        for _ in range(2):
+            await client.say(get("/parts"))
+            assert (await client.answer()).body == b"one two three"
 
 
 async def test_the_end_of_an_answer_is_no_hang_up() -> None:

@@ -1,0 +1,40 @@
+"""One request on its way through Quart, in the task that the server started for it.
+
+Quart reads the body in a second task, which also waits for the client to leave. Here the body is
+whole before the app starts, and the server itself cancels the app of a client that left; it bounds
+the time for sending, too. So there is nothing left to do side by side.
+"""
+
+from typing import cast
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPRequestEvent
+from quart.typing import ResponseTypes
+from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
+from quart_trio.asgi import TrioASGIHTTPConnection
+
+__all__ = ["Exchange"]
+
+
+class Exchange(TrioASGIHTTPConnection):
+    """A request and its response."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Have the request answered; Cancelled means that its client left or the server ends."""
+        request = self._create_request_from_scope(send)
+        message = cast("HTTPRequestEvent", await receive())
+        request.body.set_result(message["body"])
+        await self._send_response(send, await self.app.handle_request(request))
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """Send a body that is whole as one part, where Quart sends an empty one behind it."""
+        whole = response.response
+        if not isinstance(whole, DataBody):
+            await super()._send_response(send, response)
+            return
+        headers = encode_headers(response.headers)
+        body = whole.data[whole.begin : whole.end]
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": body, "more_body": False})
