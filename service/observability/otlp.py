@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.metadata import version
-from typing import Final
+from typing import Final, cast
 from uuid import uuid4
 
 import attrs
@@ -22,8 +22,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from service.observability.collector import Collector
+from service.observability.encoding import Encoder
 from service.observability.export import SERVICE_NAME, endpoint_of, export_seconds
 from service.observability.metrics import metering
+from service.observability.recording import Record, Recorder
 from service.observability.traces import tracer_is
 from service.settings import Settings
 
@@ -60,7 +62,7 @@ class _HashedOnce(Resource):
 class SpanExporter(OTLPSpanExporter):
     """Sends batches of spans, and keeps account of how that went."""
 
-    def __init__(self, configured: str) -> None:
+    def __init__(self, configured: str, resource: Resource) -> None:
         endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
         self.collector = Collector(
             "traces", endpoint, sending=OTLPSpanExporter.__module__, losing=SPANS_LOST
@@ -68,14 +70,19 @@ class SpanExporter(OTLPSpanExporter):
         seconds = export_seconds("TRACES")
         super().__init__(endpoint=endpoint, timeout=seconds, session=self.collector.session())
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._encoder = Encoder(resource)
+
+    def export(self, spans: Sequence[Record | ReadableSpan]) -> SpanExportResult:
         """Send a batch, in the time that `export_seconds` says."""
-        result = super().export(spans)
-        if result is SpanExportResult.SUCCESS:
-            self.collector.delivered()
-        else:
-            self.collector.failed()
-        return result
+        fault: Exception | None = None
+        try:
+            if not self._shutdown and self._client.export(self._encoder.encode(spans)).success:
+                self.collector.delivered()
+                return SpanExportResult.SUCCESS
+        except ValueError as error:
+            fault = error
+        self.collector.failed(fault)
+        return SpanExportResult.FAILURE
 
 
 class MetricExporter(OTLPMetricExporter):
@@ -102,13 +109,16 @@ class MetricExporter(OTLPMetricExporter):
 
 def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send traces to `endpoint` until `undo`; return what sends the rest, in 30 s."""
-    exporter = SpanExporter(endpoint)
+    resource = service_resource()
+    exporter = SpanExporter(endpoint, resource)
     exporter.collector.listen(undo)
-    provider = TracerProvider(resource=service_resource(), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    batches = BatchSpanProcessor(exporter)
+    provider.add_span_processor(batches)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)  # for what task authors instrument themselves
-    undo.enter_context(tracer_is(provider.get_tracer("service")))
+    keep = cast("Callable[[Record], None]", batches.on_end)  # which looks at its place only
+    undo.enter_context(tracer_is(Recorder(provider.sampler, keep)))
 
     def end() -> None:
         if exporter.collector.reason is not None:

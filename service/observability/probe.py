@@ -64,8 +64,9 @@ def _probed(signal: str, collector: Collector, send: Callable[[], object]) -> Pr
 
 
 def _span(endpoint: str) -> tuple[Collector, Callable[[], object]]:
-    exporter = SpanExporter(endpoint)
-    provider = TracerProvider(ALWAYS_ON, service_resource(), shutdown_on_exit=False)
+    resource = service_resource()
+    exporter = SpanExporter(endpoint, resource)
+    provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return exporter.collector, provider.get_tracer("service").start_span("service check").end
 

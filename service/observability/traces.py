@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
@@ -24,6 +24,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context as Parent
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AnyValue
 
 from service.core.run import Run, Trigger
 from service.core.wire import rfc3339
@@ -48,6 +49,15 @@ METHODS: Final = frozenset(
 
 _W3C: Final = TraceContextTextMapPropagator()
 _ROOT: Final = Parent()
+
+
+class Tracer(Protocol):
+    """Makes spans."""
+
+    def start_span(
+        self, name: str, context: Parent | None, kind: SpanKind, attributes: dict[str, AnyValue], /
+    ) -> trace.Span:
+        """Begin a span below the one in `context`; the attributes are the span's from now on."""
 
 
 @attrs.frozen
@@ -94,7 +104,10 @@ def request_span(
     it may hold anything.
     """
     known = method in METHODS
-    attributes = {"http.request.method": method if known else "_OTHER", "url.scheme": "http"}
+    attributes: dict[str, AnyValue] = {
+        "http.request.method": method if known else "_OTHER",
+        "url.scheme": "http",
+    }
     if route is not None:
         attributes |= {"http.route": route, "url.path": route}
     name = " ".join(filter(None, (method if known else "HTTP", route)))
@@ -103,13 +116,17 @@ def request_span(
 
 def enqueue_span(job_id: str, run_id: str, trigger: Trigger) -> AbstractContextManager[Span]:
     """Trace the way of a run to the disk; store `current_context()` with the run."""
-    attributes = {"job.id": job_id, "run.id": run_id, "run.trigger": str(trigger)}
+    attributes: dict[str, AnyValue] = {
+        "job.id": job_id,
+        "run.id": run_id,
+        "run.trigger": str(trigger),
+    }
     return _Opened(f"enqueue {job_id}", SpanKind.PRODUCER, attributes)
 
 
 def attempt_span(run: Run) -> AbstractContextManager[Span]:
     """Trace an attempt, in the trace that its run was accepted in."""
-    attributes: dict[str, str | int] = {
+    attributes: dict[str, AnyValue] = {
         "job.id": run.job_id,
         "run.id": run.id,
         "run.trigger": str(run.trigger),
@@ -135,7 +152,7 @@ def outbound_span(method: str, url: str) -> AbstractContextManager[Span]:
     Of `url` only scheme, host and port are recorded: its path may hold a token.
     """
     parts = urlsplit(url)
-    attributes: dict[str, str | int] = {
+    attributes: dict[str, AnyValue] = {
         "http.request.method": method,
         "url.scheme": parts.scheme,
         "server.address": parts.hostname or "",
@@ -148,7 +165,7 @@ def tick_span(
     cron_id: str, job_id: str, run_id: str, tick: datetime
 ) -> AbstractContextManager[Span]:
     """Trace a tick of a cron job, the start of a trace; store `current_context()` with its run."""
-    attributes = {
+    attributes: dict[str, AnyValue] = {
         "cron.id": cron_id,
         "cron.tick": rfc3339(tick) or "",
         "job.id": job_id,
@@ -171,7 +188,7 @@ def current_context() -> str | None:
 
 
 @contextmanager
-def tracer_is(tracer: trace.Tracer) -> Iterator[None]:
+def tracer_is(tracer: Tracer) -> Iterator[None]:
     """Make spans with `tracer` within."""
     before, _out.tracer = _out.tracer, tracer
     try:
@@ -192,7 +209,7 @@ class _Opened:
         self,
         name: str,
         kind: SpanKind,
-        attributes: Mapping[str, str | int],
+        attributes: dict[str, AnyValue],
         *,
         parent: Parent | None = None,
     ) -> None:
@@ -226,7 +243,7 @@ class _Out:
     """Who makes the spans now."""
 
     def __init__(self) -> None:
-        self.tracer: trace.Tracer = trace.NoOpTracer()
+        self.tracer: Tracer = trace.NoOpTracer()
 
 
 _out: Final = _Out()
