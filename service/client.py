@@ -12,7 +12,7 @@ import attrs
 from service.core.run import Run
 from service.messages import Listed, ListRuns, Order, Question, RunFilter
 from service.protocol import Progress, read_progress, read_verdict, write_question
-from service.settings import RunStore, Settings
+from service.settings import Settings
 from service.storage.database import Database
 from service.storage.queries import answer
 
@@ -90,10 +90,15 @@ def open_file(settings: Settings) -> Database:
 
     Raises Unreachable, or StoreRefused when the file cannot be ours or is in use.
     """
-    path = settings.run_store_sqlite_path
-    if settings.run_store is RunStore.MEMORY or not path.exists():
-        raise Unreachable(
-            f"no service answers on {settings.control_socket}, and there is no store at {path}; "
-            "start one with `service run`"
-        )
-    return Database.open(path)
+    path = settings.store_file
+    if path is not None and path.exists():
+        return Database.open(path)
+    missing = (
+        "a store in memory lives only in the running service"
+        if path is None
+        else f"there is no store at {path}"
+    )
+    raise Unreachable(
+        f"no service answers on {settings.control_socket}, and {missing}; "
+        "start one with `service run`"
+    )

@@ -192,6 +192,11 @@ class Settings:
         ),
     )
 
+    @property
+    def store_file(self) -> Path | None:
+        """The database file; None when runs are remembered in memory."""
+        return self.run_store_sqlite_path if self.run_store is RunStore.SQLITE else None
+
 
 @attrs.frozen
 class Variable:

@@ -224,7 +224,7 @@ def _desk(house: House, means: _Means) -> Desk:
     return Desk(
         door=own,
         workload=house.workload,
-        vault=Vault(own, house.settings.run_store_sqlite_path),
+        vault=Vault(own, house.settings.store_file),
         cancel_attempt=means.pool.cancel,
         headway=means.pool.headway,
         now=house.now,

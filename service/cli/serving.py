@@ -20,7 +20,7 @@ from service.observability.logs import get_logger, logging_to
 from service.observability.sentry import capture_crash
 from service.observability.telemetry import telemetry
 from service.serving import listen
-from service.settings import RunStore, Settings, read_settings
+from service.settings import Settings, read_settings
 from service.storage.database import Database
 from service.supervisor import supervise
 from service.tasks.loading import load
@@ -50,8 +50,7 @@ def run_service(environ: Mapping[str, str], trades: Trades | None = None) -> int
 
 def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
     workload = load(settings.jobs_module, settings.cron_timezone)
-    in_file = settings.run_store is RunStore.SQLITE
-    database = Database.open(settings.run_store_sqlite_path if in_file else None)
+    database = Database.open(settings.store_file)
     monitors = monitors_of(settings, workload)
     stack.enter_context(telemetry(settings, monitors))  # after all that could refuse the start
     watchdog = Watchdog()

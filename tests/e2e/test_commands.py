@@ -171,6 +171,20 @@ def test_no_service_and_no_store_is_69(home: Path) -> None:
     assert not (home / "elsewhere").exists()
 
 
+def test_no_service_and_a_store_in_memory_is_69(home: Path) -> None:
+    """What a service kept in memory went with it; an older file is not the place to look."""
+    with serving(home) as earlier:
+        assert earlier.stop() == 0
+    with serving(home, RUN_STORE="memory") as service:
+        assert service.stop() == 0
+    for words in (["runs"], ["stats"], ["backup", "kept"]):
+        done = service.command(*words)
+        assert (done.returncode, done.stdout) == (69, "")
+        (line,) = done.stderr.splitlines()
+        assert "a store in memory lives only in the running service" in line
+        assert "runs.sqlite3" not in line
+
+
 def test_foreign_store_is_74_and_stays_as_it_was(home: Path) -> None:
     """A file that is not ours is refused with one line, by the service and by the commands."""
     (home / "data").mkdir()

@@ -110,6 +110,19 @@ def test_a_backup_of_a_stopped_service_is_the_same(home: Path) -> None:
     assert ids_in(home / "kept") == {first, second}
 
 
+def test_a_backup_of_a_store_in_memory_lives_on_in_a_file(home: Path) -> None:
+    """No file is the store's own, so a backup may be put where the next service looks for it."""
+    with serving(home, RUN_STORE="memory") as service:
+        run_id = service.post({"jobId": "echo"}).headers["X-Run-Id"]
+        service.run_until(run_id, Status.OK)
+        for _ in range(2):
+            done = service.command("backup", "data/runs.sqlite3")
+            assert done.returncode == 0, done.stderr
+        assert service.stop() == 0
+    with serving(home) as again:
+        assert again.run(run_id)["status"] == Status.OK
+
+
 @pytest.mark.parametrize("alive", [True, False], ids=["running", "stopped"])
 def test_a_backup_never_harms_what_it_finds(home: Path, *, alive: bool) -> None:
     """The database itself, another file, a folder that is not there: refused, with the reason."""
