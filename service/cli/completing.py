@@ -8,6 +8,7 @@ from click.shell_completion import get_completion_class
 from service.cli.finding import task_ids
 from service.client import Unreachable, ask
 from service.core.errors import ConfigError, StoreRefused
+from service.core.wire import is_unicode
 from service.messages import FindRuns
 from service.protocol import Refusal
 from service.settings import read_settings
@@ -40,6 +41,8 @@ def _jobs(_ctx: click.Context, _param: click.Parameter, given: str) -> list[str]
 
 
 def _runs(_ctx: click.Context, _param: click.Parameter, given: str) -> list[str]:
+    if not is_unicode(given):
+        return []
     try:
         found = ask(read_settings(os.environ), FindRuns(given, _OFFERED_MAX))
     except (ConfigError, Refusal, StoreRefused, Unreachable):

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from service.core.errors import ConfigError, StoreRefused
+from service.core.wire import is_unicode
 
 __all__ = ["EX_CONFIG", "EX_STORE", "EX_UNAVAILABLE", "main"]
 
@@ -58,6 +59,13 @@ class _Commands(click.Group):
         module, _, name = _COMMANDS[cmd_name].partition(":")
         command: object = getattr(import_module(module), name)
         return command if isinstance(command, click.Command) else None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what no command can look for, store, or send to the service."""
+        for word in args:
+            if not (ctx.resilient_parsing or is_unicode(word)):  # resilient: a shell completes
+                raise click.UsageError(f"{word!r} is not UTF-8, as an argument has to be")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Call the command; the codes are those of sysexits.h."""

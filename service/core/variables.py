@@ -108,17 +108,21 @@ def file() -> Kind[Path]:
     """Return the paths that name a file, also to SQLite, for which some names do not."""
 
     def parse(held: str) -> Path:
-        path = Path(_matching(r"(?!:memory:|file:)[^\0]+", held))
+        path = Path(_matching(r"(?!:memory:|file:)[^\0]+", _in_utf8(held)))
         if not path.name:
             raise ValueError(held)
         return path
 
-    return Kind(parse, "the path of a file (to keep nothing on disk, set RUN_STORE=memory)")
+    accepts = "the path of a file in UTF-8 (to keep nothing on disk, set RUN_STORE=memory)"
+    return Kind(parse, accepts)
 
 
 def socket() -> Kind[Path]:
     """Return the paths that may name a Unix socket."""
-    return Kind(lambda held: Path(_matching(r"[^\0]+", held)), "the path of a Unix socket")
+    return Kind(
+        lambda held: Path(_matching(r"[^\0]+", _in_utf8(held))),
+        "the path of a Unix socket in UTF-8",
+    )
 
 
 def endpoint() -> Kind[str]:
@@ -137,8 +141,7 @@ def token() -> Kind[Secret]:
     """Return the secrets that an HTTP header can carry (RFC 9110 section 5.5)."""
 
     def parse(held: str) -> Secret:
-        held.encode()  # a lone surrogate stands for a byte that was not UTF-8
-        return Secret(_matching(r"(?!\s)[^\x00-\x1f\x7f]+(?<!\s)", held))
+        return Secret(_matching(r"(?!\s)[^\x00-\x1f\x7f]+(?<!\s)", _in_utf8(held)))
 
     accepts = "text in UTF-8 without control characters, and without space around it"
     return Kind(parse, accepts, secret=True)
@@ -156,6 +159,11 @@ def dsn() -> Kind[Secret]:
         return Secret(held)
 
     return Kind(parse, "a DSN of the form https://KEY@HOST/PROJECT", secret=True)
+
+
+def _in_utf8(held: str) -> str:
+    held.encode()  # a lone surrogate stands for a byte that was not UTF-8
+    return held
 
 
 def _matching(pattern: str, held: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-__all__ = ["Json", "NotJson", "decode", "encode", "encode_decoded", "rfc3339"]
+__all__ = ["Json", "NotJson", "decode", "encode", "encode_decoded", "is_unicode", "rfc3339"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A value of RFC 8259, as Python holds it."""
@@ -69,6 +69,15 @@ def rfc3339(instant: datetime | None) -> str | None:
     return f"{whole_seconds}.{instant.microsecond // 1000:03d}Z"
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether a text has no lone surrogate, as which Python reads a byte that is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 _TOO_DEEP: Final = "$: nested too deeply or holds itself"
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 
@@ -116,15 +125,7 @@ def _faults(value: object, place: str) -> Iterator[str]:
             yield from _faults(item, f"{place}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{place}: {value} is not a JSON number"
-    elif isinstance(value, str) and not _is_unicode(value):
+    elif isinstance(value, str) and not is_unicode(value):
         yield f"{place}: text with a lone surrogate"
     elif not isinstance(value, bool | int | float | str | None):
         yield f"{place}: {type(value).__name__}"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -80,9 +80,13 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _real(path: Path) -> Path:
     try:
-        return path.resolve()
+        real = path.resolve()
+        str(real).encode()
     except (OSError, RuntimeError) as error:  # which of them a loop of links is, Python varies
         raise StoreRefused(f"{path}: cannot be looked at: {error}") from error
+    except UnicodeEncodeError as error:
+        raise StoreRefused(f"{path}: is in a folder whose name is not UTF-8; rename it") from error
+    return real
 
 
 def _exists(path: Path) -> bool:

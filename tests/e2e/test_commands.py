@@ -114,6 +114,17 @@ def test_wrong_usage_is_2_and_says_what_is_accepted(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [["runs", "--job-id", "\udcff"], ["show", "\udcff"], ["backup", "\udcff"]]
+)
+def test_an_argument_that_is_not_utf_8_is_2(house: Service, words: list[str]) -> None:
+    """Whatever it is an argument of, and whoever would be asked; the bytes are shown."""
+    done = house.command(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert r"'\udcff' is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_table_has_whole_ids_and_takes_text_as_it_is(house: Service) -> None:
     """In a pipe nothing is folded, cut or coloured, so grep and cut work; markup is text."""
     lines = answered(house, "runs").splitlines()

@@ -32,7 +32,10 @@ def test_jobs_and_runs_are_completed(home: Path) -> None:
         assert offered(service, "trigger", "g") == ["greet"]
         assert offered(service, "show", run_id[:8]) == [run_id]
         assert offered(service, "ver") == ["verify"]
+        assert offered(service, "show", "\udcff") == []
+        assert offered(service, "show", "\udcff", "0") == []
         assert service.stop() == 0
+    assert offered(service, "show", "\udcff") == []
     assert offered(service, "pause", "e") == ["echo"]
 
 

@@ -265,6 +265,14 @@ def test_links_in_a_circle_are_refused(home: Path) -> None:
     assert "cannot be looked at" in refuse(home)
 
 
+def test_folder_whose_name_is_not_utf_8_is_refused(home: Path) -> None:
+    """Also when it is not in the setting, because the setting is relative to it."""
+    odd = home / "\udcff"
+    odd.mkdir()
+    assert "not UTF-8" in refuse(odd)
+    assert list(odd.iterdir()) == []
+
+
 def test_scaffold_of_a_killed_start_is_no_obstacle(tmp_path: Path) -> None:
     """A start that was killed while it made the store had, in a container, the same number."""
     scaffold = tmp_path / f"{STORE.name}.new-{os.getpid()}"
