@@ -7,6 +7,7 @@ from rich.table import Table
 
 from service.cli.console import print_table
 from tests.bench.measures import MEASURES
+from tests.bench.sides import WHAT_IS_ON
 
 
 @click.command()
@@ -27,6 +28,7 @@ def main(names: tuple[str, ...], *, rounds: int, seconds: float, as_json: bool) 
     for row in rows:
         table.add_row(row.measure, f"{row.figure:,.3g}", row.unit, row.goal)
     print_table(table)
+    click.echo(WHAT_IS_ON)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,12 @@ async def noop(ctx: Context) -> None:
     return None
 """
 
+WHAT_IS_ON: Final = (
+    "Where nothing else is said: each run is a task that does nothing, each delivery has an id, "
+    "every commit is synced to disk, logs at info go to a file, traces and metrics to a live "
+    "receiver on this machine; load, receiver and service share its processors."
+)
+
 
 @attrs.frozen
 class Side:
@@ -117,4 +123,4 @@ def wait_for(port: int) -> None:
     raise AssertionError(f"nobody listens on port {port}")
 
 
-__all__ = ["JOBS", "Side", "bare", "free_port", "service", "short_home", "wait_for"]
+__all__ = ["JOBS", "WHAT_IS_ON", "Side", "bare", "free_port", "service", "short_home", "wait_for"]
