@@ -15,7 +15,7 @@ import click
 from service.core.errors import ConfigError, StoreRefused
 from service.core.wire import is_unicode
 
-__all__ = ["EX_CONFIG", "EX_STORE", "EX_UNAVAILABLE", "main"]
+__all__ = ["EX_CONFIG", "EX_INTERRUPTED", "EX_STORE", "EX_UNAVAILABLE", "main"]
 
 EX_UNAVAILABLE: Final = 69
 """Nothing could be asked: no service, and no store."""
@@ -25,6 +25,9 @@ EX_STORE: Final = 74
 
 EX_CONFIG: Final = 78
 """Settings, tasks or schedules are wrong."""
+
+EX_INTERRUPTED: Final = 130
+"""Ctrl-C before the end, as shells tell it: 128 and the number of SIGINT."""
 
 _COMMANDS: Final = {
     "backup": "service.cli.saving:backup",
@@ -83,6 +86,8 @@ class _Commands(click.Group):
         except Refusal as error:
             _complain(error)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            ctx.exit(EX_INTERRUPTED)
         except StoreRefused as error:
             _complain(error)
             sys.stdout.flush()
@@ -95,7 +100,7 @@ def main() -> None:
     """Run tasks on a cron schedule or when a webhook asks, and remember every run.
 
     Exit codes: 0 done, 1 not so, 2 wrong usage, 69 nothing to ask, 70 crashed, 74 database
-    refused, 78 wrong configuration.
+    refused, 78 wrong configuration, 130 interrupted by Ctrl-C.
     """
 
 

@@ -9,7 +9,7 @@ from service.core.results import Result
 from service.core.run import Failure
 from service.core.wire import Json
 
-__all__ = ["describe", "flattened", "kind_of", "name_of"]
+__all__ = ["describe", "flattened", "kind_of", "message_of", "name_of"]
 
 OUTER_FRAMES: Final = 4
 INNER_FRAMES: Final = 12
@@ -31,7 +31,7 @@ def describe(error: BaseException, depth: int = DEPTH) -> dict[str, Json]:
 
 
 def _described(error: BaseException, depth: int) -> dict[str, Json]:
-    story: dict[str, Json] = {"type": name_of(error), "message": _message(error)}
+    story: dict[str, Json] = {"type": name_of(error), "message": message_of(error)}
     stack = _stack(error.__traceback__)
     if stack:
         story["stack"] = stack
@@ -66,6 +66,14 @@ def name_of(error: BaseException) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
+def message_of(error: BaseException) -> str:
+    """Return what the exception says of itself, cut; what its own code raises is said instead."""
+    try:
+        return str(error)[:MESSAGE_CHARACTERS]
+    except BaseException as fault:  # noqa: ASYNC103, BLE001 - a foreign __str__ may raise anything
+        return f"<{type(fault).__name__} when shown>"  # noqa: ASYNC104 - as above
+
+
 def kind_of(outcome: Failure | Result) -> str:
     """Return what sort of failure it is: an exception's type, `timeout`, `failure` or `verdict`."""
     if isinstance(outcome, Result):
@@ -73,14 +81,6 @@ def kind_of(outcome: Failure | Result) -> str:
     if outcome.exception is not None:
         return name_of(outcome.exception)
     return "timeout" if outcome.timed_out else "failure"
-
-
-def _message(error: BaseException) -> str:
-    try:
-        message = str(error)
-    except BaseException as fault:  # noqa: ASYNC103, BLE001 - a foreign __str__ may raise anything
-        return f"<{type(fault).__name__} when shown>"  # noqa: ASYNC104 - as above
-    return message[:MESSAGE_CHARACTERS]
 
 
 def _stack(trace: TracebackType | None) -> list[Json]:

@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.core.wire import Json
-from tests.harness import Service, launch, serving, short_home
+from tests.harness import Service, environ_for, launch, serving, short_home, until
 
 JOBS = """
 import trio
@@ -222,6 +225,34 @@ def test_wrong_settings_are_78_and_named_all_at_once(home: Path) -> None:
         ]
         assert SECRET not in done.stderr
     assert not (home / "data").exists()
+
+
+def test_ctrl_c_in_a_long_import_is_130_and_quiet(home: Path) -> None:
+    """Who has enough of waiting is not told that the module is wrong, nor shown a traceback."""
+    jobs = "import pathlib, time\npathlib.Path('importing').touch()\ntime.sleep(60)"
+    (home / "jobs.py").write_text(jobs, encoding="utf-8")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "service", "cron"],
+        cwd=home,
+        env=environ_for(JOBS_MODULE="jobs"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    until(lambda: (home / "importing").exists() or None, "the module is being imported")
+    command.send_signal(signal.SIGINT)
+    said, _ = command.communicate(timeout=60)
+    assert (command.returncode, said) == (130, b"")
+
+
+@pytest.mark.parametrize("words", [["check"], ["cron"], ["run"]])
+def test_jobs_that_cannot_be_loaded_are_78(home: Path, words: list[str]) -> None:
+    """Not even what the interpreter itself raises leaves a command as a traceback."""
+    service = launch(home, "raise GeneratorExit('enough')")
+    assert service.wait() == 78
+    done = service.command(*words)
+    assert (done.returncode, done.stdout) == (78, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("jobs.py:1: cannot be imported: GeneratorExit: enough")
 
 
 def test_control_socket_with_a_long_path_is_78(home: Path) -> None:

@@ -26,6 +26,24 @@ def greet(ctx: Context, payload: Greet) -> str:
     return payload.name
 """
 
+SILENT = """\
+class Silent(Exception):
+    def __str__(self):
+        return 1 / 0
+raise Silent
+"""
+"""Nothing can be said of it but its name."""
+
+LIAR = """\
+class Liar(Exception):
+    @property
+    def __traceback__(self):
+        raise SystemExit
+    __class__ = __traceback__
+raise Liar
+"""
+"""It raises whenever it is looked at."""
+
 _numbers = itertools.count()
 
 
@@ -107,6 +125,11 @@ def test_a_module_that_does_not_exist_is_named(module: str) -> None:
         ("1 / 0", ".py:11", "ZeroDivisionError: division by zero"),
         ("raise ValueError('two\\nlines')", ".py:11", "ValueError: two lines"),
         ("raise SystemExit(3)", ".py:11", "SystemExit: 3"),
+        ("raise GeneratorExit", ".py:11", "GeneratorExit: "),
+        ("raise StopIteration('x')", ".py:11", "StopIteration: x"),
+        ("raise BaseExceptionGroup('x', [SystemExit(3)])", ".py:11", "BaseExceptionGroup: x (1"),
+        (SILENT, ".py:14", "{module}.Silent: <ZeroDivisionError when shown>"),
+        (LIAR, ".py:16", "{module}.Liar: "),
         ("def broken(:", "", "SyntaxError: invalid syntax"),
         (
             'CronJob(id="x", schedule="61 * * * *", job_id="echo")',
@@ -121,7 +144,7 @@ def test_a_module_that_cannot_be_imported_says_why_and_where(
     """The import's own error is told, at the last line of the owner that it came through."""
     module = write(body)
     line = refusal(module)
-    assert f"{module}{place}: cannot be imported: {fault}" in line
+    assert f"{module}{place}: cannot be imported: {fault.format(module=module)}" in line
 
 
 @pytest.mark.parametrize(
@@ -148,6 +171,56 @@ def test_cron_jobs_that_do_not_fit_are_refused(write: Write, body: str, fault: s
     """What would fail at its first tick is refused at the start, by its place in the list."""
     module = write(body)
     assert refusal(module).startswith(f"{module}{fault.format(module=module)}")
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "fault"),
+    [
+        ("def __getattr__(name): return 1 / 0", 11, "ZeroDivisionError: division by zero"),
+        (
+            """
+            class Jobs(list):
+                def __iter__(self): raise GeneratorExit("no")
+            CRON_JOBS = Jobs()
+            """,
+            13,
+            "GeneratorExit: no",
+        ),
+        (
+            """
+            @attrs.frozen
+            class Odd:
+                def __attrs_post_init__(self): exit(3)
+            @task("odd")
+            def odd(ctx: Context, payload: Odd): ...
+            CRON_JOBS = [CronJob(id="x", schedule="@daily", job_id="odd", payload={})]
+            """,
+            14,
+            "SystemExit: 3",
+        ),
+        (
+            """
+            import sys
+            class House:
+                @property
+                def CRON_JOBS(self): return {}["jobs"]
+            sys.modules[__name__] = House()
+            """,
+            15,
+            "KeyError: 'jobs'",
+        ),
+    ],
+)
+def test_what_cron_jobs_raise_is_told(write: Write, body: str, line: int, fault: str) -> None:
+    """Whatever runs when the owner's cron jobs are looked at, what it raises has its place."""
+    module = write(body)
+    assert f"{module}.py:{line}: CRON_JOBS cannot be read: {fault}" in refusal(module)
+
+
+def test_ctrl_c_is_not_the_module_s_fault(write: Write) -> None:
+    """Who interrupts a long import is not told that the module is wrong."""
+    with pytest.raises(KeyboardInterrupt):
+        load(write("raise KeyboardInterrupt"), "UTC")
 
 
 def test_two_tasks_of_one_id_are_refused(write: Write) -> None:
