@@ -34,8 +34,8 @@ class NoService(Unreachable):
 def ask(settings: Settings, question: Question[V]) -> V:
     """Ask the running service; if there is none, open its database.
 
-    Raises Unreachable; Refusal, which says why; StoreRefused when the file cannot be ours or is
-    in use.
+    Raises Unreachable; Refusal, which says why; StoreRefused when the file cannot be ours, is
+    in use, or is of an older schema, which only the service upgrades.
     """
     try:
         return ask_service(settings, question)
@@ -88,11 +88,12 @@ def ask_service(
 def open_file(settings: Settings) -> Database:
     """Open the database of a service that does not run, to be closed.
 
-    Raises Unreachable, or StoreRefused when the file cannot be ours or is in use.
+    Raises Unreachable, or StoreRefused when the file cannot be ours, is in use, or is of an
+    older schema, which only the service upgrades.
     """
     path = settings.store_file
     if path is not None and path.exists():
-        return Database.open(path)
+        return Database.open_as_it_is(path)
     missing = (
         "a store in memory lives only in the running service"
         if path is None

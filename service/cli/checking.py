@@ -14,6 +14,7 @@ from rich.table import Table
 from service.cli.console import print_table
 from service.cli.cron import changes, upcoming
 from service.client import Unreachable, ask
+from service.core.errors import StoreOutdated
 from service.core.schedule import Schedule
 from service.core.wire import rfc3339
 from service.messages import CronMeaning, ListCronDefinitions
@@ -89,6 +90,9 @@ def _print_changes(settings: Settings, workload: Workload) -> None:
     try:
         before = ask(settings, ListCronDefinitions())
     except Unreachable:
+        return
+    except StoreOutdated as error:
+        click.echo(f"changed since the last start: not known; {error}")
         return
     meant = {
         job.id: CronMeaning(job.schedule, job.timezone or settings.cron_timezone)

@@ -14,6 +14,10 @@ class StoreRefused(Exception):
     """The database file cannot be ours (foreign, damaged, newer, locked); nothing was changed."""
 
 
+class StoreOutdated(StoreRefused):
+    """The database file is of an older schema; only the service, when it starts, upgrades it."""
+
+
 class StoreUnavailable(Exception):
     """The store could not commit: the change may or may not stand.
 

@@ -20,7 +20,7 @@ import outcome
 
 from service.core.errors import StoreBroken, StoreUnavailable
 from service.storage.faults import classified, loses_the_group
-from service.storage.opening import log_of, open_connection, size_of
+from service.storage.opening import log_of, open_as_it_is, open_connection, size_of
 
 CHECKPOINT_EVERY_GROUPS: Final = 256
 LOG_BYTES_MAX: Final = 64 * 2**20
@@ -46,7 +46,19 @@ class Database:
 
         Raises StoreRefused, having changed nothing, when the file cannot be ours.
         """
-        connection = open_connection(path)
+        return cls._ready(open_connection(path), path)
+
+    @classmethod
+    def open_as_it_is(cls, path: Path) -> Self:
+        """Open the database at `path`, which is neither created nor migrated.
+
+        Raises StoreRefused, having changed nothing, when the file cannot be ours; StoreOutdated
+        when its schema is older than ours.
+        """
+        return cls._ready(open_as_it_is(path), path)
+
+    @classmethod
+    def _ready(cls, connection: sqlite3.Connection, path: Path | None) -> Self:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA wal_autocheckpoint = 0")

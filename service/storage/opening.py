@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from service.core.errors import StoreRefused
+from service.core.errors import StoreOutdated, StoreRefused
 from service.storage.faults import is_broken, primary_code
 
 APPLICATION_ID: Final = 0x63776273
@@ -50,12 +50,24 @@ def open_connection(path: Path | None) -> sqlite3.Connection:
     path = _real(path)
     if not _exists(path):
         _create(path)
-    _refuse_foreign(path)
-    connection = _connect(f"file:{quote(str(path))}?mode=rw")
-    _own(connection, path)
-    _make_ready(connection, path)
-    _sync_log_entry(path)
-    return connection
+    _demand_ours(path)
+    return _opened(path)
+
+
+def open_as_it_is(path: Path) -> sqlite3.Connection:
+    """Open the database at `path`, which is neither created nor migrated.
+
+    Raises StoreRefused, having changed nothing, when the file cannot be ours; StoreOutdated when
+    its schema is older than ours.
+    """
+    path = _real(path)
+    version, newest = _demand_ours(path), _newest_version()
+    if version < newest:
+        raise StoreOutdated(
+            f"{path}: has schema version {version}, this service needs {newest}; "
+            "start the service, which upgrades it"
+        )
+    return _opened(path)
 
 
 def log_of(path: Path) -> Path:
@@ -70,6 +82,14 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = _connect(f"file:{quote(str(path))}?mode=rw")
+    _own(connection, path)
+    _make_ready(connection, path)
+    _sync_log_entry(path)
+    return connection
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -162,8 +182,11 @@ def _refuse_closed_folder(path: Path) -> None:
         raise StoreRefused(f"{path}: its folder is not writable; its log has to lie beside it")
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Read the file's header (https://sqlite.org/fileformat.html) and refuse what is not ours."""
+def _demand_ours(path: Path) -> int:
+    """Refuse a file whose header (https://sqlite.org/fileformat.html) is not ours.
+
+    Returns the version of its schema.
+    """
     try:
         if not os.access(path, os.R_OK | os.W_OK) or not path.stat().st_mode & 0o222:
             raise StoreRefused(f"{path}: is not writable; the service needs to read and write it")
@@ -179,15 +202,17 @@ def _refuse_foreign(path: Path) -> None:
         raise StoreRefused(f"{path}: is not a SQLite database")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StoreRefused(f"{path}: is another program's SQLite database")
-    _refuse_newer(path, int.from_bytes(header[60:64], "big"))
+    version = int.from_bytes(header[60:64], "big")
+    _refuse_newer(path, version)
     page_bytes = int.from_bytes(header[16:18], "big")
     expected = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
     if size < expected and not size_of(log_of(path)):
         raise StoreRefused(f"{path}: is cut short, {size} of {expected} bytes; restore a backup")
+    return version
 
 
 def _refuse_newer(path: Path, version: int) -> None:
-    newest = _migrations()[-1][0]
+    newest = _newest_version()
     if version > newest:
         raise StoreRefused(
             f"{path}: has schema version {version}, this service knows up to {newest}; "
@@ -250,6 +275,10 @@ def _apply(connection: sqlite3.Connection, version: int, script: str) -> None:
     connection.executescript(
         f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;"
     )
+
+
+def _newest_version() -> int:
+    return _migrations()[-1][0]
 
 
 @cache

@@ -15,13 +15,13 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from service.cli.main import EX_STORE
+from service.cli.main import EX_CONFIG, EX_STORE
 from service.core.run import Status, Trigger
 from service.messages import Accepted, Enqueue, GetRun
 from service.storage.database import Database
 from service.storage.opening import APPLICATION_ID
 from service.storage.queries import answer
-from tests.harness import environ_for, serving
+from tests.harness import environ_for, launch, serving
 
 NOW: Final = datetime(2026, 3, 4, 12, tzinfo=UTC)
 PAGE_BYTES: Final = 4096
@@ -83,12 +83,14 @@ def picture(folder: Path) -> Picture:
     }
 
 
-def refuse(home: Path, wrapper: Sequence[str] = (), **settings: str) -> str:
+def refuse(
+    home: Path, wrapper: Sequence[str] = (), command: Sequence[str] = ("run",), **settings: str
+) -> str:
     """Start the service, see that it refuses the file as promised, and return its one line."""
     data = home / STORE.parent
     before = picture(data)
     ended = subprocess.run(
-        [*wrapper, sys.executable, "-B", "-m", "service", "run"],
+        [*wrapper, sys.executable, "-B", "-m", "service", *command],
         cwd=home,
         env=environ_for(**settings),
         capture_output=True,
@@ -327,3 +329,48 @@ def test_old_schema_moves_forward_with_its_data(home: Path, version: int) -> Non
     assert old.connection.execute(schema).fetchall() == new.connection.execute(schema).fetchall()
     old.close()
     new.close()
+
+
+@pytest.mark.parametrize("hot", [False, True], ids=["closed", "killed"])
+@pytest.mark.parametrize("version", list(versions())[:-1])
+def test_old_schema_is_upgraded_by_the_service_alone(
+    home: Path, version: int, *, hot: bool
+) -> None:
+    """A command that only looks, or pauses a job, or makes a copy, changes not one byte of it."""
+    make_old_store(home / STORE, version)
+    if hot:
+        leave_a_log(home / STORE)
+    for command in (["runs"], ["cron"], ["pause", "echo"], ["backup", "kept"]):
+        line = refuse(home, command=command)
+        assert f"has schema version {version}, this service needs {len(versions())}" in line
+        assert "start the service" in line
+    with serving(home) as service:
+        assert {run["id"] for run in service.runs()} == {"old", *(["logged"] if hot else [])}
+        assert service.stop() == 0
+        assert service.command("runs").returncode == 0
+
+
+def leave_a_log(store: Path) -> None:
+    """Write a run as a service does that is killed then: it is in the log, not in the file."""
+    living = store.with_name("living")
+    store.rename(living)
+    connection = sqlite3.connect(living, isolation_level=None)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    answer(question("logged"), connection, NOW)
+    shutil.copy(living, store)
+    shutil.copy(log_of(living), log_of(store))
+    connection.close()
+    living.unlink()
+
+
+def test_check_says_that_the_next_start_upgrades(home: Path) -> None:
+    """It is asked before the start, so an older schema is no fault."""
+    make_old_store(home / STORE, 1)
+    service = launch(home, PORT="none")
+    assert service.wait() == EX_CONFIG
+    service.environ = environ_for()
+    before = picture(home / STORE.parent)
+    done = service.command("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "start the service, which upgrades it" in done.stdout.splitlines()[-1]
+    assert picture(home / STORE.parent) == before
