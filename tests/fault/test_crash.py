@@ -83,7 +83,15 @@ actor = crash_in_the_thread if WHICH == "store" else crash_beside
 sys.exit(run_service(os.environ, attrs.evolve(TRADES, **{WHICH: actor})))
 '''
 
-ACTORS: Final = ("control", "cron", "http", "janitor", "runner", "store")
+ACTORS: Final = ("control", "cron", "gauge", "http", "janitor", "runner", "store")
+
+NOBODY: Final = "http://127.0.0.1:9/"
+METERED: Final = {
+    "OTEL_SDK_DISABLED": "false",
+    "OTLP_ENDPOINT": NOBODY,
+    "OTLP_METRICS_ENDPOINT": NOBODY,
+}
+"""The gauge works only where metrics go somewhere; that nobody takes them is nothing to it."""
 
 
 @contextmanager
@@ -91,7 +99,8 @@ def crashing(home: Path, actor: str) -> Iterator[Service]:
     """Hold a service, ready or not, in which `actor` crashes once `home` has a file `crash`."""
     (home / "jobs.py").write_text(JOBS, encoding="utf-8")
     (home / "crashing.py").write_text(CRASHING, encoding="utf-8")
-    environ = environ_for(JOBS_MODULE="jobs", SHUTDOWN_GRACE_SECONDS="60")
+    metered = METERED if actor == "gauge" else {}
+    environ = environ_for(JOBS_MODULE="jobs", SHUTDOWN_GRACE_SECONDS="60", **metered)
     with (home / "log.jsonl").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "crashing.py", actor],
