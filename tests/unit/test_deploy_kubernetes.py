@@ -175,6 +175,14 @@ def test_probes_ask_the_right_question(folder: Path) -> None:
     assert paths == {"startup": health, "readiness": health, "liveness": f"{health}?live"}
 
 
+def test_the_runbook_knows_how_long_a_start_may_wait() -> None:
+    """A start on a full disk is given up by Kubernetes after the time that is said."""
+    probe = at(container(BASE), "startupProbe", kind=dict)
+    seconds = int(str(probe["periodSeconds"])) * int(str(probe["failureThreshold"]))
+    runbook = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    assert f"startup probe gives it {seconds} s" in runbook
+
+
 def test_the_world_sees_the_webhook_alone() -> None:
     """The example's Ingress leads exactly /webhook to the service."""
     [rule] = at(of_kind(EXAMPLE, "Ingress"), "spec", "rules", kind=list)
