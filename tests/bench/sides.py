@@ -16,11 +16,12 @@ from tests.harness import ROOT, Service, environ_for, launch, short_home
 from tests.receivers import Receiver
 
 JOBS: Final = """
+import time
 from service import Context, task
 
 @task("noop")
-async def noop(ctx: Context) -> None:
-    return None
+async def noop(ctx: Context) -> float:
+    return time.time()
 """
 
 WHAT_IS_ON: Final = (

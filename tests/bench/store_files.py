@@ -53,10 +53,12 @@ def query(path: Path, sql: str) -> list[tuple[float, ...]]:
 
 
 def lateness_ms(path: Path, since_column: str, where: str) -> list[float]:
-    """Return, sorted, how long after `since_column` the runs of `where` started."""
+    """Return, sorted, how long after `since_column` the tasks of `where` saw that they began."""
+    began = "json_extract(result, '$.data')"
     rows = query(
         path,
-        f"SELECT (started_at - {since_column}) / 1000.0 FROM runs WHERE {where} ORDER BY 1",  # noqa: S608
+        f"SELECT {began} * 1e3 - {since_column} / 1e3 FROM runs "  # noqa: S608
+        f"WHERE {began} IS NOT NULL AND {where} ORDER BY 1",
     )
     return [row[0] for row in rows]
 
