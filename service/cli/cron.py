@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import click
 from rich.table import Table
 
 from service.cli.console import as_json_option, print_json, print_table
+from service.cli.facts import counted
+from service.cli.finding import workload_of
 from service.cli.times import instant, span
 from service.client import Unreachable, ask
 from service.core.audit import Difference, audit
@@ -27,7 +28,6 @@ from service.messages import (
     ReadTicks,
 )
 from service.settings import Settings, read_settings
-from service.tasks.loading import load
 
 __all__ = ["changes", "cron", "next_ticks", "upcoming", "verify"]
 
@@ -40,8 +40,7 @@ PAGE: Final = 5_000
 def cron(*, as_json: bool) -> None:
     """List the cron jobs: how the last tick ended, and the next ones."""
     settings, now = read_settings(os.environ), datetime.now(UTC)
-    sys.path.insert(0, str(Path.cwd()))  # as the service does
-    workload = load(settings.jobs_module, settings.cron_timezone)
+    workload = workload_of(settings)
     try:
         last = ask(settings, ReadLastTicks())
     except Unreachable:
@@ -116,7 +115,8 @@ def verify(*, since: timedelta, as_json: bool) -> None:
     else:
         for cron_id, difference in faults:
             click.echo(f"{cron_id}: {difference}")
-        click.echo(f"{jobs} cron jobs since {rfc3339(start)}: {len(faults) or 'no'} differences")
+        found = counted(len(faults), "difference") if faults else "no differences"
+        click.echo(f"{counted(jobs, 'cron job')} since {rfc3339(start)}: {found}")
     if faults:
         sys.exit(1)
 

@@ -6,7 +6,7 @@ from service.core.run import Run
 from service.core.wire import Json, decode, rfc3339
 from service.messages import Headway
 
-__all__ = ["progress_words", "run_json", "shortened"]
+__all__ = ["counted", "progress_words", "run_json", "shortened"]
 
 _SHORT_MAX: Final = 60
 
@@ -38,6 +38,11 @@ def progress_words(headway: Headway) -> str:
     total = "" if headway.total is None else f" of {headway.total:.12g}"
     note = f": {headway.note}" if headway.note else ""
     return f"{headway.done:.12g}{total}{note}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return so many of something, in words: 1 run, 2 runs."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def shortened(text: str | None) -> str:

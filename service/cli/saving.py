@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from service.cli.console import as_json_option, print_json
+from service.cli.facts import counted
 from service.cli.times import past
 from service.client import NoService, ask_service, open_file
 from service.core.errors import BackupFailed
@@ -79,8 +80,9 @@ def prune(*, before: datetime, dry: bool, as_json: bool) -> None:
     if as_json:
         print_json({"runs": runs, "before": rfc3339(before), "dryRun": dry})
     else:
-        said = "would be forgotten" if dry else "were forgotten"
-        click.echo(f"{runs} runs that ended before {rfc3339(before)} {said}")
+        were = "would be" if dry else "was" if runs == 1 else "were"
+        ended = f"{counted(runs, 'run')} that ended before {rfc3339(before)}"
+        click.echo(f"{ended} {were} forgotten")
 
 
 def _pruned(settings: Settings, before: datetime, *, dry: bool) -> int:
@@ -102,5 +104,5 @@ def _pruned(settings: Settings, before: datetime, *, dry: bool) -> int:
             if pruned.nothing_left:
                 return runs
             after = after if pruned.last is None else pruned.last
-            shown.update(f"{runs} runs")
+            shown.update(counted(runs, "run"))
             time.sleep(0 if dry else PAUSE_FACTOR * (time.monotonic() - started_at))

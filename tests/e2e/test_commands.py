@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.core.wire import Json
+from service.settings import variables
 from tests.harness import Service, environ_for, launch, serving, short_home, until
 
 JOBS = """
@@ -21,7 +22,7 @@ from service import Context, CronJob, Permanent, task
 async def fail(ctx: Context) -> None:
     raise Permanent("[red]no use[/red]")
 
-@task("wait", timeout=90, retries=2)
+@task("wait", timeout=90, retries=2, max_concurrency=3, rate="30/minute")
 async def wait(ctx: Context) -> None:
     await trio.sleep_forever()
 
@@ -174,6 +175,55 @@ def test_check_shows_what_is_in_force(house: Service) -> None:
     assert "not enabled" in printed
 
 
+def test_check_tells_a_program_the_same(house: Service) -> None:
+    """One object: settings as they are shown, tasks with their limits, cron jobs, no faults."""
+    found = json.loads(answered(house, "check", "--json"))
+    settings = {row.pop("name"): row for row in found["settings"]}
+    assert settings["SHUTDOWN_GRACE_SECONDS"] == {"value": "0", "source": "environment"}
+    assert set(settings) == {variable.name for variable in variables()}
+    tasks = {task.pop("id"): task for task in found["tasks"]}
+    assert tasks["wait"] == {
+        "timeoutSeconds": 90,
+        "retries": 2,
+        "maxConcurrency": 3,
+        "priority": 0,
+        "rate": "30/minute",
+        "definedAt": str(house.home / "jobs.py:9"),
+    }
+    yearly, never = found["cronJobs"]
+    assert [tick[4:] for tick in yearly.pop("next")] == ["-01-01T03:30:00.000Z"] * 3
+    assert yearly == {
+        "id": "yearly",
+        "jobId": "wait",
+        "schedule": "30 4 1 1 *",
+        "timezone": "Europe/Berlin",
+        "enabled": True,
+    }
+    assert (never["id"], never["enabled"], never["next"]) == ("never", False, [])
+    rest = {name: found[name] for name in ("changes", "upgrade", "telemetry", "faults")}
+    assert rest == {"changes": [], "upgrade": None, "telemetry": None, "faults": []}
+
+
+def test_check_tells_a_program_of_faults(home: Path) -> None:
+    """What was found before the fault is there, no secret is, and the exit code is the same."""
+    service = launch(home, "raise ValueError('no')", WEBHOOK_SECRET=SECRET)
+    assert service.wait() == 78
+    done = service.command("check", "--json")
+    assert done.returncode == 78
+    found = json.loads(done.stdout)
+    assert {"name": "WEBHOOK_SECRET", "value": "***", "source": "environment"} in found["settings"]
+    assert SECRET not in done.stdout + done.stderr
+    assert found["tasks"] is None
+    (fault,) = found["faults"]
+    assert done.stderr == f"service: {fault}\n"
+    service.environ = environ_for(PORT="no", RUNNERS="no")
+    done = service.command("check", "--json")
+    assert done.returncode == 78
+    found = json.loads(done.stdout)
+    assert found["settings"] is None
+    assert [fault.partition(":")[0] for fault in found["faults"]] == ["PORT", "RUNNERS"]
+
+
 def test_no_service_and_no_store_is_69(home: Path) -> None:
     """Where nothing ever ran there is nothing to ask; and asking makes nothing."""
     service = launch(home, RUN_STORE_SQLITE_PATH="elsewhere/runs")
@@ -250,7 +300,7 @@ def test_jobs_that_cannot_be_loaded_are_78(home: Path, words: list[str]) -> None
     service = launch(home, "raise GeneratorExit('enough')")
     assert service.wait() == 78
     done = service.command(*words)
-    assert (done.returncode, done.stdout) == (78, "")
+    assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.endswith("jobs.py:1: cannot be imported: GeneratorExit: enough")
 

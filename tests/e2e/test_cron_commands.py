@@ -135,7 +135,7 @@ def test_verify_finds_what_is_missing(home: Path) -> None:
     assert done.returncode == 1
     assert "seconds: " in done.stdout
     assert "no record of these ticks (1 expected, 0 recorded)" in done.stdout
-    assert "1 differences" in done.stdout
+    assert done.stdout.endswith(": 1 difference\n")
     [difference] = json.loads(service.command("verify", "--json").stdout)["differences"]
     assert (difference["expected"], difference["recorded"]) == (1, 0)
 

@@ -1,5 +1,6 @@
 """What `service check --telemetry` finds out."""
 
+import json
 import re
 import subprocess
 import sys
@@ -67,9 +68,9 @@ def test_what_is_off_is_told_to_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def checked(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def checked(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "service", "check", "--telemetry"],
+        [sys.executable, "-m", "service", "check", "--telemetry", *words],
         cwd=home,
         env=environ_for(**settings),
         capture_output=True,
@@ -85,6 +86,7 @@ def test_the_command_says_plainly_what_arrived(home: Path) -> None:
         good = checked(home, **sent)
         receiver.status = 401
         bad = checked(home, SENTRY_DSN=receiver.dsn, **sent)
+        data = checked(home, "--json", **sent)
     assert good.returncode == 0, good.stderr
     assert re.search(rf"traces +{receiver.traces_url} +arrived", good.stdout)
     assert re.search(r"errors +- +SENTRY_DSN is not set", good.stdout)
@@ -92,3 +94,13 @@ def test_the_command_says_plainly_what_arrived(home: Path) -> None:
     assert re.search(rf"traces +{receiver.traces_url} +HTTP 401", bad.stdout)
     assert re.search(r"errors +http://127\.0\.0\.1:\d+/42 +HTTP 401", bad.stdout)
     assert "canary" not in bad.stdout + bad.stderr
+    assert data.returncode == 1
+    [traces, metrics, _] = json.loads(data.stdout)["telemetry"]
+    assert traces == {
+        "signal": "traces",
+        "sentTo": receiver.traces_url,
+        "arrived": False,
+        "reason": "HTTP 401 Unauthorized",
+    }
+    off = "OTLP_METRICS_ENDPOINT is not set"
+    assert metrics == {"signal": "metrics", "sentTo": None, "arrived": False, "reason": off}

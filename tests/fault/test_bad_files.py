@@ -1,5 +1,6 @@
 """A file that cannot be ours is refused with one line and exit code 74, and stays as it is."""
 
+import json
 import os
 import re
 import shutil
@@ -372,5 +373,9 @@ def test_check_says_that_the_next_start_upgrades(home: Path) -> None:
     before = picture(home / STORE.parent)
     done = service.command("check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "start the service, which upgrades it" in done.stdout.splitlines()[-1]
+    told = done.stdout.splitlines()[-1]
+    assert "start the service, which upgrades it" in told
+    found = json.loads(service.command("check", "--json").stdout)
+    assert found["changes"] is None
+    assert told.endswith(found["upgrade"])
     assert picture(home / STORE.parent) == before
