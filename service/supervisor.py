@@ -52,7 +52,7 @@ from service.yard import Yard
 __all__ = ["HARD_EXIT_SECONDS", "supervise"]
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""From the end of the grace until runs are given up that the store could not be told about."""
+"""From the end of the grace, or a sudden end, until the store is told no more of how runs ended."""
 
 LAST_ANSWERS_SECONDS: Final = 0.5
 """For requests in flight when the service ends in a hurry."""
@@ -134,16 +134,28 @@ async def _live(house: House, trades: Trades, means: _Means) -> None:
         everything.start_soon(trades.control, house, _desk(house, means))
         async with trio.open_nursery() as front:
             front.start_soon(_serve_http, house, trades, _web(house, means), closing)
+            front.start_soon(_hush, means.pool, closing)
             async with trio.open_nursery() as runners:
-                async with trio.open_nursery() as planners:
-                    planners.start_soon(_start, house, trades, means, runners, planners)
-                    await means.stop.asked.wait()
-                    planners.cancel_scope.cancel()
+                with _a_crash_cancelling(means.stop.everything):
+                    async with trio.open_nursery() as planners:
+                        planners.start_soon(_start, house, trades, means, runners, planners)
+                        await means.stop.asked.wait()
+                        planners.cancel_scope.cancel()
                 means.pool.stop_hiring()
                 runners.cancel_scope.deadline = trio.current_time() + grace
                 means.pool.silence_at(trio.current_time() + grace + LAST_WORDS_SECONDS)
             closing.set()
         everything.cancel_scope.cancel()
+
+
+@contextmanager
+def _a_crash_cancelling(everything: trio.CancelScope) -> Iterator[None]:
+    """Let all hear of a crash at once, not only when those further in have ended."""
+    try:
+        yield
+    except BaseException:
+        everything.cancel()
+        raise
 
 
 async def _start(
@@ -285,6 +297,17 @@ async def _serve_http(house: House, trades: Trades, web: Web, closing: trio.Even
             closing.set()
             shield.deadline = trio.current_time() + LAST_ANSWERS_SECONDS
             raise
+
+
+async def _hush(pool: Pool, closing: trio.Event) -> None:
+    """Wait for `closing`, or to be cancelled; then last words may be told only for a moment.
+
+    A store that cannot commit would otherwise be told for ever, and the end would wait for it.
+    """
+    try:
+        await closing.wait()
+    finally:
+        pool.silence_at(trio.current_time() + LAST_WORDS_SECONDS)
 
 
 def _facts(house: House) -> dict[str, object]:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGTERM
 from typing import Final
 
 import httpx
 import pytest
 
 from service.core.wire import Json
-from tests.harness import Service, environ_for, serving, short_home
+from tests.harness import Service, environ_for, serving, short_home, until
 
 EX_CRASHED: Final = 70
 EXIT_SECONDS: Final = 30
@@ -29,7 +30,10 @@ async def wait(ctx: Context) -> None:
 """
 
 CRASHING: Final = '''
-"""The service with an actor that crashes when the file `crash` is there."""
+"""The service with an actor that crashes when the file `crash` is there.
+
+The disk is full while the file `full` is there.
+"""
 
 import os
 import sys
@@ -41,6 +45,7 @@ import trio
 from service.actors.store import run_store
 from service.hop import own_thread
 from service.cli.serving import run_service
+from service.core.errors import StoreUnavailable
 from service.house import Trades
 from service.messages import Claim
 
@@ -67,20 +72,23 @@ async def crash_beside(*args, **options):
         nursery.cancel_scope.cancel()
 
 
-async def crash_in_the_thread(house, mailbox):
-    """Crash with a group of questions in hand."""
+async def keep_store(house, mailbox):
+    """Do as the store does, but on a full disk, and crash with a group of questions in hand."""
     with own_thread() as hop:
 
-        async def crashing(function):
-            if Path("crash").exists():
+        async def failing(function):
+            if Path("full").exists():
+                await trio.lowlevel.checkpoint()
+                raise StoreUnavailable("the disk is full, as the test wants it")
+            if WHICH == "store" and Path("crash").exists():
                 raise Crash("the store crashed, as the test wants it")
             return await hop(function)
 
-        await run_store(mailbox, house.database, limits={}, now=house.now, hop=crashing)
+        await run_store(mailbox, house.database, limits={}, now=house.now, hop=failing)
 
 
-actor = crash_in_the_thread if WHICH == "store" else crash_beside
-sys.exit(run_service(os.environ, attrs.evolve(TRADES, **{WHICH: actor})))
+actors = {"store": keep_store} if WHICH == "store" else {"store": keep_store, WHICH: crash_beside}
+sys.exit(run_service(os.environ, attrs.evolve(TRADES, **actors)))
 '''
 
 ACTORS: Final = ("control", "cron", "gauge", "http", "janitor", "runner", "store")
@@ -157,6 +165,32 @@ def test_crash_at_start_ends_the_service(actor: str) -> None:
     with short_home() as home, crashing(home, actor) as service:
         (home / "crash").touch()
         assert f"the {actor} crashed" in json.dumps(crash_of(service))
+
+
+@pytest.mark.parametrize("actor", ["control", "cron", "http", "runner"])
+def test_crash_ends_the_service_on_a_full_disk_too(actor: str) -> None:
+    """The store, which takes no last words, holds it up for a moment; the run runs again."""
+    with short_home() as home:
+        with crashing(home, actor) as service:
+            run_id = service.ready().post({"jobId": "wait"}).headers["X-Run-Id"]
+            service.run_until(run_id, "running")
+            (home / "full").touch()
+            (home / "crash").touch()
+            assert f"the {actor} crashed" in json.dumps(crash_of(service))
+        with serving(home, JOBS.replace("sleep_forever()", "lowlevel.checkpoint()")) as again:
+            assert again.run_until(run_id, "ok")["crashes"] == 1
+
+
+def test_second_signal_ends_the_service_on_a_full_disk_too() -> None:
+    """It exits 0, however long the grace would have been."""
+    with short_home() as home, crashing(home, "janitor") as service:
+        run_id = service.ready().post({"jobId": "wait"}).headers["X-Run-Id"]
+        service.run_until(run_id, "running")
+        (home / "full").touch()
+        service.signal(SIGTERM)
+        until(lambda: service.logged("stopping"), "the first signal is heard")
+        service.signal(SIGTERM)
+        assert service.wait(EXIT_SECONDS) == 0, service.log_file.read_text()
 
 
 @pytest.mark.parametrize("actor", ["runner", "store"])
