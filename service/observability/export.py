@@ -8,14 +8,30 @@ from typing import Final
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_EXPORTER_OTLP_TIMEOUT,
+    OTEL_METRICS_EXEMPLAR_FILTER,
     OTEL_SDK_DISABLED,
 )
 
-__all__ = ["SERVICE_NAME", "bounded", "endpoint_of", "export_seconds", "turned_off"]
+__all__ = [
+    "SERVICE_NAME",
+    "bounded",
+    "counts_by_default",
+    "endpoint_of",
+    "export_seconds",
+    "turned_off",
+]
 
 SERVICE_NAME: Final = "cron-webhook-service"
 EXPORT_SECONDS: Final = 5.0
+COUNTING: Final = {
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: "cumulative",
+    OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION: "explicit_bucket_histogram",
+    OTEL_METRICS_EXEMPLAR_FILTER: "trace_based",
+}
+"""The variables that say how to count, with their defaults."""
 
 
 def turned_off(signal: str) -> bool:
@@ -39,6 +55,13 @@ def export_seconds(signal: str) -> float | None:
     """Return the time for sending a batch, or None where the OTEL_* variables say it."""
     named = (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", OTEL_EXPORTER_OTLP_TIMEOUT)
     return None if any(map(os.environ.get, named)) else EXPORT_SECONDS
+
+
+def counts_by_default() -> bool:
+    """Return whether no OTEL_* variable asks to count in another way than OpenTelemetry's usual."""
+    return all(
+        os.environ.get(name, usual).strip().lower() == usual for name, usual in COUNTING.items()
+    )
 
 
 def bounded(*actions: Callable[[], object], seconds: float) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from opentelemetry.metrics import Meter
+from service.observability.instruments import Meter
 
 __all__ = [
     "attempt_ended",

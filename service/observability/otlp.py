@@ -23,14 +23,22 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from service.observability.collector import Collector
 from service.observability.encoding import Encoder
-from service.observability.export import SERVICE_NAME, endpoint_of, export_seconds
+from service.observability.export import (
+    SERVICE_NAME,
+    counts_by_default,
+    endpoint_of,
+    export_seconds,
+)
+from service.observability.instruments import Meter
 from service.observability.metrics import metering
 from service.observability.recording import Record, Recorder
+from service.observability.tally import Tally
 from service.observability.traces import tracer_is
 from service.settings import Settings
 
 __all__ = ["MetricExporter", "SpanExporter", "service_resource", "start_metrics", "start_traces"]
 
+SCOPE: Final = "service"
 SPANS_LOST: Final = "opentelemetry.sdk._shared_internal"
 METRICS_LOST: Final = "opentelemetry.sdk.metrics._internal.export"
 
@@ -133,12 +141,23 @@ def start_metrics(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     exporter = MetricExporter(endpoint)
     exporter.collector.listen(undo)
     reader = PeriodicExportingMetricReader(exporter)
-    provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
-    undo.enter_context(metering(provider.get_meter("service")))
+    undo.enter_context(metering(_meter_for(reader)))
 
     def end() -> None:
         if exporter.collector.reason is not None:
             exporter.shutdown()  # what is down is not waited for
-        provider.shutdown()
+        reader.shutdown()
 
     return end
+
+
+def _meter_for(reader: PeriodicExportingMetricReader) -> Meter:
+    """Return what counts for `reader`: by hand, unless the OTEL_* variables ask for more."""
+    resource = service_resource()
+    if not counts_by_default():
+        return MeterProvider([reader], resource, shutdown_on_exit=False).get_meter(SCOPE)
+    tally = Tally(resource, SCOPE)
+    reader._set_collect_callback(  # noqa: SLF001 - the SDK knows no other source of metrics
+        lambda *_, **__: tally.read()
+    )
+    return tally

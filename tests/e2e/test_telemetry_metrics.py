@@ -1,11 +1,15 @@
 """Metrics as a collector receives them."""
 
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from service.observability import metrics
 from service.observability.telemetry import telemetry
 from service.settings import Settings
 from tests.receivers import Receiver
+
+CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 
 
 def settings(receiver: Receiver) -> Settings:
@@ -90,3 +94,38 @@ def test_standard_variables_turn_metrics_off(
         with telemetry(settings(receiver)):
             say_everything()
         assert not receiver.metrics
+
+
+def test_sums_and_histograms_are_cumulative_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry's own variables say how to count, too."""
+    with Receiver() as usual, telemetry(settings(usual)):
+        say_everything()
+    assert usual.metrics["job.runs"].sum.is_monotonic
+    assert usual.metrics["job.runs"].sum.aggregation_temporality == CUMULATIVE
+    assert usual.metrics["loop.lag"].histogram.aggregation_temporality == CUMULATIVE
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta")
+    with Receiver() as delta, telemetry(settings(delta)):
+        say_everything()
+    assert delta.metrics["job.runs"].sum.aggregation_temporality == DELTA
+    assert delta.metrics["loop.lag"].histogram.aggregation_temporality == DELTA
+    assert usual.metrics.keys() == delta.metrics.keys()
+
+
+def test_histograms_are_exponential_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard variable chooses the kind of histogram."""
+    monkeypatch.setenv(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "base2_exponential_bucket_histogram",
+    )
+    with Receiver() as receiver, telemetry(settings(receiver)):
+        say_everything()
+    assert receiver.metrics["loop.lag"].WhichOneof("data") == "exponential_histogram"
+
+
+def test_exemplars_are_of_every_fact_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard variable chooses which facts may be shown as examples."""
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "always_on")
+    with Receiver() as receiver, telemetry(settings(receiver)):
+        say_everything()
+    assert receiver.metrics["loop.lag"].histogram.data_points[0].exemplars
