@@ -267,7 +267,7 @@ class _Counter:
             if self._taken_at == math.inf:
                 await self._at_work.park()
             await trio.sleep_until(min(self._taken_at, trio.current_time()) + PATIENCE_SECONDS)
-            while trio.current_time() - self._taken_at >= PATIENCE_SECONDS:
+            while trio.current_time() >= self._taken_at + PATIENCE_SECONDS:
                 self._refuse_all(late)
                 await trio.sleep(1)
 
