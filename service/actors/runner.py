@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from service.core.backoff import delay_seconds
-from service.core.errors import StoreEnded
+from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, Suspended, after_attempt
 from service.core.wire import NotJson, decode
@@ -74,6 +74,7 @@ class Runner:
 
     async def _perform_watched(self, run: Run, span: Span) -> Ticket[Run] | None:
         started_at = trio.current_time()
+        claim: Ticket[Run] | None = None
         last_word: Question[bool] = Release(run.id, run.claim)
         outcome = None
         try:
@@ -81,7 +82,7 @@ class Runner:
                 outcome, last_word = await self._outcome(run)
             claim = await self._claim()  # now, so that one commit serves it and the last word
         finally:
-            held = await self._tell(run, last_word)  # noqa: ASYNC102 - shielded and bounded within
+            held = await self._tell(run, last_word, claim)  # noqa: ASYNC102 - shielded and bounded within
             ended = Ended(
                 run=run,
                 ending=_ending(last_word) if held else Ending.LOST,
@@ -90,7 +91,7 @@ class Runner:
                 due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
             )
             tell(ended, span)
-        return claim
+        return await self._claim() if claim is not None and claim.withdrawn else claim
 
     async def _outcome(self, run: Run) -> tuple[Result | Failure | Suspended, Question[bool]]:
         """Return how the attempt ended, and what the store is to be told of it."""
@@ -185,19 +186,39 @@ class Runner:
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
-    async def _tell(self, run: Run, last_word: Question[bool]) -> bool:
-        """Tell the store, as often as it takes; True if this runner still held the run."""
+    async def _tell(
+        self, run: Run, last_word: Question[bool], claim: Ticket[Run] | None = None
+    ) -> bool:
+        """Tell the store, as often as it takes; True if this runner still held the run.
+
+        While it takes longer, the next run is not for this runner: the `claim` is withdrawn.
+        """
 
         def complain(reason: str) -> None:
             log.warning("the store refuses how a run ended; kept", reason=reason, **_names(run))
 
         with self.pool.last_word():
             try:
-                return await self.door.insist(last_word, complain=complain)
+                return await self._tell_at_length(last_word, claim, complain)
             except StoreEnded:
                 pass
         log.error("the store could not be told how a run ended; it will run again", **_names(run))
         return False
+
+    async def _tell_at_length(
+        self,
+        last_word: Question[bool],
+        claim: Ticket[Run] | None,
+        complain: Callable[[str], None],
+    ) -> bool:
+        try:
+            return await self.door.ask(last_word)
+        except StoreEnded:
+            raise
+        except StoreUnavailable:
+            if claim is not None:
+                claim.withdraw()
+        return await self.door.insist(last_word, complain=complain)
 
 
 def _names(run: Run) -> dict[str, object]:

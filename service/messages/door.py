@@ -77,6 +77,16 @@ class Ticket(Generic[V]):
         self._raise_cancel = raise_cancel
         return trio.lowlevel.Abort.FAILED
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it never happened."""
+        return self._stage is _Stage.WITHDRAWN
+
+    def withdraw(self) -> None:
+        """Take the question back, unless the store has taken it up."""
+        if self._stage is _Stage.WAITING:
+            self._stage = _Stage.WITHDRAWN
+
     def take(self) -> bool:
         """Take the ticket up (the store's side); False if it has been withdrawn."""
         if self._stage is not _Stage.WAITING:
@@ -144,11 +154,6 @@ class Door:
         `complain` is told why it cannot, once. Raises StoreEnded when the store has gone.
         Cancelled means that the question may or may not stand.
         """
-        try:
-            return await self.ask(question)  # nearly always enough, and without a plan for more
-        except StoreUnavailable as error:
-            if not _may_recover(error):
-                raise
         async for again in stamina.retry_context(
             on=_may_recover,
             attempts=None,

@@ -54,7 +54,7 @@ class Collector:
         """Take over what the library's loggers say."""
         for name, ear in self._ears.items():
             library = logging.getLogger(name)
-            library.addFilter(ear)
+            library.filters.insert(0, ear)  # before the library's own, which hushes what it said
             undo.callback(library.removeFilter, ear)
 
     def session(self) -> Session:

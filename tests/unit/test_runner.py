@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -206,6 +207,31 @@ async def test_result_is_kept_until_the_store_takes_it(
     assert (result_of(run), performed) == ("kept", [1])
     assert len(told) > 100
     assert len(set(told)) == 1
+
+
+async def test_no_run_begins_with_a_runner_that_still_tells_of_the_last(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """While the store refuses a result, though it would give out a run, the next one waits."""
+
+    async def full(function: Callable[[], T], /) -> T:
+        await trio.lowlevel.checkpoint()
+        asked = function.args[2] if isinstance(function, partial) else ()
+        if trio.current_time() < 600 and any(isinstance(each, Finish) for each in asked):
+            raise StoreUnavailable("the disk is full")
+        return function()
+
+    @tasks.task("short")
+    async def short(ctx: Context) -> int:
+        await trio.lowlevel.checkpoint()
+        return ctx.attempt
+
+    async with at_work(tasks, autojump_clock, hop=full) as runner:
+        first, second = [await runner.enqueue("short") for _ in range(2)]
+        await trio.sleep(300)
+        assert (await runner.look(first)).status is Status.RUNNING
+        assert (await runner.look(second)).status is Status.QUEUED
+        assert result_of(await runner.end_of(second)) == 1
 
 
 async def test_cancelled_run_frees_its_runner(tasks: Registry, autojump_clock: MockClock) -> None:
