@@ -13,13 +13,13 @@ from service.core.errors import BackupFailed
 from service.core.ids import run_id
 from service.core.run import Run, Status, Trigger
 from service.core.wire import decode
+from service.door import Door
 from service.messages import (
     BackedUp,
     BackUp,
     Cancelled,
     CancelRun,
     Copied,
-    Door,
     Enqueue,
     GetRun,
     Headway,

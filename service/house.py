@@ -18,8 +18,8 @@ from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.actors.store import run_store
 from service.desk import Desk
+from service.door import Ticket
 from service.hop import own_thread
-from service.messages import Ticket
 from service.serving import Limits, serve
 from service.settings import Settings
 from service.storage.database import Database

@@ -9,7 +9,7 @@ import attrs
 from cattrs import Converter
 
 from service.core.run import Run
-from service.core.ticking import TickRecord
+from service.core.tick import TickRecord
 from service.core.wire import Json, decode, encode
 from service.messages import (
     BackedUp,

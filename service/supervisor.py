@@ -36,8 +36,9 @@ from service.actors.janitor import Janitor
 from service.actors.runner import Runner
 from service.core.cronjob import CronJob
 from service.desk import Desk
+from service.door import Door, open_mailbox
 from service.house import House, Mailbox, Trades
-from service.messages import Door, Recover, open_mailbox
+from service.messages import Recover
 from service.observability.attempts import tell_poisoned
 from service.observability.logs import get_logger
 from service.observability.loop import LoopWatch, watched_loop

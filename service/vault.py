@@ -9,7 +9,13 @@ import attrs
 import trio
 
 from service.core.errors import BackupFailed, StoreUnavailable
-from service.messages import BackedUp, Copied, CopyPages, Door, GiveUpCopy
+from service.door import Door
+from service.messages import (
+    BackedUp,
+    Copied,
+    CopyPages,
+    GiveUpCopy,
+)
 from service.storage.backup import (
     Check,
     building_name,

@@ -12,8 +12,9 @@ from trio.testing import MockClock
 from service.actors.runner import Runner
 from service.core.run import Run
 from service.core.wire import Json, decode, encode
+from service.door import Door, Ticket
 from service.hop import Hop, inline
-from service.messages import Door, GetRun, Question, Ticket
+from service.messages import GetRun, Question
 from service.pool import Pool
 from service.settings import Settings
 from service.tasks.loading import Workload

@@ -13,8 +13,14 @@ import trio
 from service.actors.store import run_store
 from service.core.limits import Limits
 from service.core.run import Run, Trigger
+from service.door import Door, open_mailbox
 from service.hop import Hop, inline
-from service.messages import Delivery, Door, Enqueue, ListRuns, RunFilter, open_mailbox
+from service.messages import (
+    Delivery,
+    Enqueue,
+    ListRuns,
+    RunFilter,
+)
 from service.storage.database import Database
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -20,15 +20,21 @@ from service.core.cronjob import CronJob
 from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.ids import run_id
 from service.core.schedule import Schedule, next_tick
-from service.core.ticking import ON_TIME_SECONDS, CronState, Decision, DueRun, TickOutcome, decide
+from service.core.tick import CronState, TickOutcome
+from service.core.ticking import (
+    ON_TIME_SECONDS,
+    Decision,
+    DueRun,
+    decide,
+)
 from service.core.wire import encode
+from service.door import Door
 from service.messages import (
     AdoptCronJobs,
     AdvanceCron,
     CronAdvance,
     CronMeaning,
     CronRun,
-    Door,
     ReadCronStates,
 )
 from service.observability.logs import get_logger

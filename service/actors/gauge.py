@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from service.core.errors import StoreEnded, StoreUnavailable
-from service.messages import Door, Measure
+from service.door import Door
+from service.messages import Measure
 from service.observability.metrics import loop_lagged, store_measured
 
 __all__ = ["Gauge"]

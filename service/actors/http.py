@@ -18,7 +18,13 @@ from service.core.errors import StoreUnavailable
 from service.core.ids import run_id
 from service.core.run import Trigger
 from service.core.wire import Json, encode
-from service.messages import Accepted, Delivery, Door, Enqueue, Probe
+from service.door import Door
+from service.messages import (
+    Accepted,
+    Delivery,
+    Enqueue,
+    Probe,
+)
 from service.observability.asgi import Watched
 from service.observability.logs import get_logger
 from service.observability.loop import LoopWatch

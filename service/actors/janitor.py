@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from service.core.errors import StoreEnded, StoreUnavailable
-from service.messages import Door, Prune, Pruned
+from service.door import Door
+from service.messages import Prune, Pruned
 from service.observability.logs import get_logger
 
 __all__ = ["Janitor"]

@@ -22,7 +22,15 @@ from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.results import Result
 from service.core.run import Done, Failure, Run, Status, Suspended, after_attempt
 from service.core.wire import NotJson, decode
-from service.messages import Claim, Door, Finish, Question, Release, Retry, Suspend, Ticket
+from service.door import Door, Ticket
+from service.messages import (
+    Claim,
+    Finish,
+    Question,
+    Release,
+    Retry,
+    Suspend,
+)
 from service.observability.attempts import Ended, Ending, tell, watched_attempt
 from service.observability.logs import bound_contextvars, get_logger
 from service.observability.traces import Span

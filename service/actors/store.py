@@ -32,8 +32,9 @@ import trio
 from service.core.errors import BackupFailed, StoreEnded, StoreUnavailable
 from service.core.limits import Limits
 from service.core.run import Run
+from service.door import Ticket
 from service.hop import Hop
-from service.messages import Claim, Probe, Question, Ticket
+from service.messages import Claim, Probe, Question
 from service.observability.logs import get_logger
 from service.observability.metrics import group_committed, group_lost
 from service.storage import queries

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from service.cli.console import as_json_option, print_json, print_table
 from service.cli.cron import changes, upcoming
-from service.cli.finding import workload_of
+from service.cli.jobs import workload_of
 from service.client import Unreachable, ask
 from service.core.cronjob import CronJob
 from service.core.errors import ConfigError, StoreOutdated, StoreRefused

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.cli.console import as_json_option, print_json, print_table
 from service.cli.facts import counted
-from service.cli.finding import workload_of
+from service.cli.jobs import workload_of
 from service.cli.times import instant, span
 from service.client import Unreachable, ask
 from service.core.audit import Difference, audit

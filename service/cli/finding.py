@@ -1,19 +1,21 @@
-"""From what an operator types to the run or the task that is meant."""
+"""From what an operator types to the run that is meant."""
 
-import sys
-from pathlib import Path
+import os
 from typing import Final
 
 import click
 
-from service.client import Unreachable, ask, ask_service
-from service.messages import FindRuns, ListTasks
-from service.settings import Settings
-from service.tasks.loading import Workload, load
+from service.client import Unreachable, ask
+from service.core.errors import ConfigError, StoreRefused
+from service.core.wire import is_unicode
+from service.messages import FindRuns
+from service.protocol import Refusal
+from service.settings import Settings, read_settings
 
-__all__ = ["known_task", "no_run", "task_ids", "whole_id", "workload_of"]
+__all__ = ["no_run", "run_argument", "whole_id"]
 
 _NAMED_MAX: Final = 5
+_OFFERED_MAX: Final = 50
 
 
 def whole_id(settings: Settings, given: str) -> str:
@@ -30,27 +32,19 @@ def whole_id(settings: Settings, given: str) -> str:
     return found[0]
 
 
-def known_task(settings: Settings, given: str) -> None:
-    """Raise ClickException, which names those there are, unless a task is called so."""
-    tasks = task_ids(settings)
-    if given not in tasks:
-        raise click.ClickException(f"there is no task {given!r}, only {', '.join(tasks)}")
-
-
-def task_ids(settings: Settings) -> tuple[str, ...]:
-    """Name the tasks of the running service; if there is none, those that it would have."""
-    try:
-        return ask_service(settings, ListTasks())
-    except Unreachable:
-        return tuple(sorted(workload_of(settings).tasks))
-
-
-def workload_of(settings: Settings) -> Workload:
-    """Load what the service has to do. Raises ConfigError."""
-    sys.path.insert(0, str(Path.cwd()))  # as the service does
-    return load(settings.jobs_module, settings.cron_timezone)
-
-
 def no_run(given: str) -> click.ClickException:
     """Return the error that says so, and where to look."""
     return click.ClickException(f"there is no run {given!r}; `service runs` lists those there are")
+
+
+def _offered(_ctx: click.Context, _param: click.Parameter, given: str) -> list[str]:
+    if not is_unicode(given):
+        return []
+    try:
+        found = ask(read_settings(os.environ), FindRuns(given, _OFFERED_MAX))
+    except (ConfigError, Refusal, StoreRefused, Unreachable):
+        return []  # a shell in the middle of a word is no place for it
+    return list(found)
+
+
+run_argument = click.argument("run_id", metavar="RUN", shell_complete=_offered)

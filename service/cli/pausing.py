@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from service.cli.completing import optional_job_argument
 from service.cli.console import as_json_option, print_json
-from service.cli.finding import known_task
+from service.cli.jobs import known_task, optional_job_argument
 from service.client import ask
 from service.messages import ListPausedJobs, PauseJobs, ResumeJobs
 from service.settings import read_settings

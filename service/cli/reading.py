@@ -9,10 +9,9 @@ from operator import itemgetter
 import click
 from rich.table import Table
 
-from service.cli.completing import run_argument
 from service.cli.console import as_json_option, pretty, print_json, print_table
 from service.cli.facts import progress_words, run_json, shortened
-from service.cli.finding import no_run, whole_id
+from service.cli.finding import no_run, run_argument, whole_id
 from service.cli.following import follow_runs
 from service.cli.times import duration, span
 from service.client import NoService, ask, ask_service, list_runs

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from service.cli.completing import job_argument, run_argument
 from service.cli.console import as_json_option, print_json
-from service.cli.finding import no_run, whole_id
+from service.cli.finding import no_run, run_argument, whole_id
+from service.cli.jobs import job_argument
 from service.cli.reading import print_run
 from service.cli.waiting import UNFINISHED, wait_for_end
 from service.client import ask, ask_service

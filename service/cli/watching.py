@@ -16,7 +16,7 @@ from rich.table import Table
 
 from service.cli.console import as_json_option, print_json, print_table, styled, terminal
 from service.cli.cron import upcoming
-from service.cli.finding import workload_of
+from service.cli.jobs import workload_of
 from service.cli.times import duration, span
 from service.client import ask, ask_service
 from service.core.summary import JobSummary, Tally

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from service.core.schedule import Schedule, count_ticks, newest_ticks, next_tick
-from service.core.ticking import TickRecord
+from service.core.tick import TickRecord
 from service.core.wire import rfc3339
 
 __all__ = ["Difference", "Fault", "audit"]

@@ -19,21 +19,18 @@ microseconds for each day since the watermark, whether the job ticks yearly or e
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 import attrs
 
 from service.core.cronjob import CronJob
 from service.core.schedule import Schedule, count_ticks, newest_ticks, next_tick
+from service.core.tick import CronState, TickOutcome, TickRecord
 
 __all__ = [
     "ON_TIME_SECONDS",
-    "CronState",
     "Decision",
     "DueRun",
-    "TickOutcome",
-    "TickRecord",
     "decide",
 ]
 
@@ -41,39 +38,6 @@ ON_TIME_SECONDS: Final = 60
 """A tick of less than this age is on time, whatever the policy: clocks step and machines stall."""
 
 _SECOND: Final = timedelta(seconds=1)
-
-
-class TickOutcome(StrEnum):
-    """How a tick ended."""
-
-    RAN = "ran"
-    SKIPPED = "skipped"
-    MISSED = "missed"
-    COALESCED = "coalesced"
-
-
-@attrs.frozen(kw_only=True)
-class CronState:
-    """What the store knows of a cron job: its watermark, and its runs that have not ended."""
-
-    watermark: datetime
-    queued: int = 0
-    running: int = 0
-
-    @property
-    def active(self) -> int:
-        """Runs that have not ended."""
-        return self.queued + self.running
-
-
-@attrs.frozen(kw_only=True)
-class TickRecord:
-    """`count` successive ticks, the first and the last of them, and how they ended."""
-
-    first: datetime
-    last: datetime
-    count: int
-    outcome: TickOutcome
 
 
 @attrs.frozen

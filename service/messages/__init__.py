@@ -1,4 +1,4 @@
-"""What actors ask the store, and the door through which they ask: a topic a file."""
+"""What actors and operators ask the store: frozen questions and their verdicts, a topic a file."""
 
 from service.messages.cron import (
     AdoptCronJobs,
@@ -12,13 +12,6 @@ from service.messages.cron import (
     ReadCronStates,
     ReadLastTicks,
     ReadTicks,
-)
-from service.messages.door import (
-    MAILBOX_SIZE,
-    Door,
-    Question,
-    Ticket,
-    open_mailbox,
 )
 from service.messages.operator import (
     BackedUp,
@@ -54,6 +47,7 @@ from service.messages.overview import (
     RunningRun,
     Story,
 )
+from service.messages.question import Question
 from service.messages.runs import (
     Accepted,
     Claim,
@@ -77,7 +71,6 @@ from service.messages.runs import (
 from service.messages.underway import Headway, ReadHeadway, ReadSteps, RecordStep, Suspend
 
 __all__ = [
-    "MAILBOX_SIZE",
     "Accepted",
     "AdoptCronJobs",
     "AdvanceCron",
@@ -93,7 +86,6 @@ __all__ = [
     "CronMeaning",
     "CronRun",
     "Delivery",
-    "Door",
     "Enqueue",
     "FindRuns",
     "Finish",
@@ -143,7 +135,5 @@ __all__ = [
     "Standing",
     "Story",
     "Suspend",
-    "Ticket",
     "TriggerRun",
-    "open_mailbox",
 ]

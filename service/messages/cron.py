@@ -6,8 +6,8 @@ from datetime import datetime
 import attrs
 
 from service.core.run import Status
-from service.core.ticking import CronState, TickRecord
-from service.messages.door import Question
+from service.core.tick import CronState, TickRecord
+from service.messages.question import Question
 
 
 @attrs.frozen

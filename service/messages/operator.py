@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from service.core.run import Status, Trigger
-from service.messages.door import Question
+from service.messages.question import Question
 
 V_co = TypeVar("V_co", covariant=True)
 

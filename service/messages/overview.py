@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 
 from service.core.run import Run, Status
-from service.messages.door import Question
+from service.messages.question import Question
 
 
 @attrs.frozen(kw_only=True)

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import attrs
 
-from service.messages.door import Question
 from service.messages.operator import Order
+from service.messages.question import Question
 
 
 @attrs.frozen

@@ -7,7 +7,8 @@ import trio
 
 from service.core.results import Permanent
 from service.core.run import Run
-from service.messages import Door, Question, ReadSteps, RecordStep
+from service.door import Door
+from service.messages import Question, ReadSteps, RecordStep
 
 __all__ = ["StoredNotebook"]
 

@@ -21,8 +21,9 @@ from service.actors.store import RETRY_SECONDS, run_store
 from service.core.cronjob import CronJob
 from service.core.errors import StoreUnavailable
 from service.core.run import Run
+from service.door import Door, Ticket, open_mailbox
 from service.hop import inline
-from service.messages import Claim, Door, Enqueue, Probe, Ticket, open_mailbox
+from service.messages import Claim, Enqueue, Probe
 from service.observability.metrics import metering
 from service.pulse import Pulse
 from service.storage.database import LOG_BYTES_MAX, LOG_KEPT_BYTES, Database

@@ -14,7 +14,14 @@ from service.core.audit import audit
 from service.core.cronjob import CatchUp, CronJob, Overlap
 from service.core.run import Status
 from service.core.schedule import compile_schedule
-from service.messages import Claim, Door, Finish, ListCronDefinitions, ReadTicks, Recover
+from service.door import Door
+from service.messages import (
+    Claim,
+    Finish,
+    ListCronDefinitions,
+    ReadTicks,
+    Recover,
+)
 from service.pulse import Pulse
 from tests.stores import Clock, all_runs, store_behind_door
 

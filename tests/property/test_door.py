@@ -10,8 +10,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.core.errors import StoreUnavailable
 from service.core.run import Run, Status
+from service.door import Door
 from service.hop import Hop, inline, own_thread
-from service.messages import Claim, Door, Finish, Release
+from service.messages import Claim, Finish, Release
 from tests.stores import Clock, all_runs, enqueue, store_behind_door
 
 ASKERS: Final = 200

@@ -11,7 +11,8 @@ import pytest
 from service.core.audit import audit
 from service.core.cronjob import CatchUp, CronJob, Overlap
 from service.core.schedule import next_tick, ticks
-from service.core.ticking import CronState, Decision, TickOutcome, TickRecord, decide
+from service.core.tick import CronState, TickOutcome, TickRecord
+from service.core.ticking import Decision, decide
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from service.core.ticking import TickOutcome
+from service.core.tick import TickOutcome
 from service.core.wire import Json, decode
 from service.observability.attempts import Ending
 from service.observability.metrics import LONG_SECONDS

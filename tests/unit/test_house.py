@@ -30,6 +30,7 @@ FLOORS: Final = (
     ("service.protocol",),
     ("service.config", "service.testing"),
     ("service.tasks",),
+    ("service.door",),
     ("service.storage",),
     ("service.messages",),
     ("service.observability",),

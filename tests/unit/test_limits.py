@@ -15,11 +15,11 @@ from service.actors.store import LONGEST_SLEEP_SECONDS
 from service.core.errors import ConfigError
 from service.core.limits import Limits, Rate
 from service.core.run import Run, Status
+from service.door import Door
 from service.hop import inline
 from service.messages import (
     CancelRun,
     Claim,
-    Door,
     Finish,
     PauseJobs,
     Recover,

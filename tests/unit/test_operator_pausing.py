@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from service.core.limits import Limits, Rate
 from service.core.run import Run
+from service.door import Door
 from service.messages import (
     Claim,
-    Door,
     ListPausedJobs,
     PauseJobs,
     Release,

@@ -11,7 +11,7 @@ import pytest
 
 from service.core.limits import Limits, Rate
 from service.core.run import Status, Trigger
-from service.core.ticking import TickOutcome, TickRecord
+from service.core.tick import TickOutcome, TickRecord
 from service.messages import (
     AdoptCronJobs,
     AdvanceCron,

@@ -9,7 +9,13 @@ from trio.testing import MockClock
 
 from service.actors.janitor import BATCH, Janitor
 from service.core.run import Status
-from service.messages import Claim, Door, Finish, Prune, Retry
+from service.door import Door
+from service.messages import (
+    Claim,
+    Finish,
+    Prune,
+    Retry,
+)
 from tests.stores import WINDOW, Clock, all_runs, enqueue, store_behind_door
 
 RETENTION = timedelta(days=180)

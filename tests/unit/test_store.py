@@ -13,17 +13,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from service.actors.store import GROUP_MAX, PATIENCE_SECONDS, run_store
 from service.core.errors import StoreBroken, StoreEnded, StoreUnavailable
 from service.core.run import Run, Status
+from service.door import MAILBOX_SIZE, Door, open_mailbox
 from service.hop import inline
 from service.messages import (
-    MAILBOX_SIZE,
     Claim,
-    Door,
     Finish,
     Probe,
     Recover,
     Release,
     Retry,
-    open_mailbox,
 )
 from service.storage.database import Database
 from tests.stores import Clock, all_runs, enqueue, store_behind_door

@@ -55,6 +55,14 @@ def test_a_service_that_asks_nobody_loads_no_client() -> None:
     assert loaded.stdout == b"False\n"
 
 
+def test_a_command_that_reads_loads_nothing_that_runs() -> None:
+    """`service runs` answers at once: it imports no loop, no scheduler, no log."""
+    code = "import sys, service.cli.reading; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    modules = loaded.stdout.decode().split()
+    assert not {"trio", "croniter", "structlog", "stamina", "opentelemetry"} & set(modules)
+
+
 async def test_echo_returns_its_payload() -> None:
     """The task to try the service with gives back what it got."""
     assert await builtin.echo(CTX, {"a": [1]}) == {"a": [1]}

@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from service.core.cronjob import CatchUp, CronJob, Overlap
-from service.core.ticking import CronState, Decision, DueRun, TickOutcome, TickRecord, decide
+from service.core.tick import CronState, TickOutcome, TickRecord
+from service.core.ticking import Decision, DueRun, decide
 
 HOURLY = CronJob(id="hourly", schedule="0 * * * *", job_id="task")
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,7 @@ import pytest
 
 from service.core.audit import Difference, Fault, audit
 from service.core.schedule import compile_schedule
-from service.core.ticking import TickOutcome, TickRecord
+from service.core.tick import TickOutcome, TickRecord
 
 HOURLY = compile_schedule("0 * * * *", "Europe/Berlin")
 MIDNIGHT = datetime(2026, 6, 10, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from service.core.results import Result
 from service.core.run import Status
-from service.core.ticking import CronState
+from service.core.tick import CronState
 from service.core.wire import encode
 from service.messages import (
     AdoptCronJobs,

@@ -4,7 +4,7 @@ import sqlite3
 from datetime import datetime
 
 from service.core.run import Status
-from service.core.ticking import TickOutcome, TickRecord
+from service.core.tick import TickOutcome, TickRecord
 from service.messages import (
     CronDefinition,
     LastTick,

@@ -24,6 +24,9 @@ import stamina
 import trio
 
 from service.core.errors import StoreEnded, StoreUnavailable
+from service.messages import Question
+
+__all__ = ["MAILBOX_SIZE", "Door", "Ticket", "open_mailbox"]
 
 MAILBOX_SIZE = 1024
 """Tickets that may wait for the store; further askers wait at the door, where they may leave."""
@@ -34,11 +37,6 @@ INSIST_SECONDS = 2.0
 ASKED_BEFORE_COMPLAINT = 3
 
 V = TypeVar("V")
-V_co = TypeVar("V_co", covariant=True)
-
-
-class Question(Generic[V_co]):
-    """Something the store can answer with a `V`."""
 
 
 class _Stage(Enum):
