@@ -21,7 +21,8 @@ local sent = 0
 local mark = "%s"
 function request()
   sent = sent + 1
-  return wrk.format("POST", "/webhook", {["X-GitHub-Delivery"] = mark .. sent}, '%s')
+  local headers = {["Content-Type"] = "application/json", ["X-GitHub-Delivery"] = mark .. sent}
+  return wrk.format("POST", "/webhook", headers, '%s')
 end
 function done(summary, latency, requests)
   local failed = summary.errors.status + summary.errors.connect + summary.errors.read
@@ -100,7 +101,8 @@ async def _press(port: int, seconds: float, connections: int) -> Load:
 async def _post(stream: trio.SocketStream, delivery: str, body: str = BODY) -> int:
     await stream.send_all(
         b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nX-GitHub-Delivery: %s\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (delivery.encode(), len(body), body.encode())
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        % (delivery.encode(), len(body), body.encode())
     )
     answer = b""
     while not (

@@ -1,0 +1,113 @@
+"""What piles up: measures of a store and a process that have much behind them."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from tests.bench.load import Load, press
+from tests.bench.rows import DATABASE, Row, drained, median
+from tests.bench.sides import JOBS, Side, service, short_home
+from tests.bench.store_files import fill, query
+from tests.harness import Service
+
+__all__ = ["grown", "memory"]
+
+FINISHED: Final = 10_000_000
+QUEUED: Final = 1_000_000
+QUEUED_ELSEWHERE: Final = 100_000
+"""More than are run during the measure, in the store that is otherwise empty."""
+
+BOTH_JOBS: Final = JOBS + JOBS.replace("noop", "waiting")
+
+
+def grown(rounds: int, seconds: float) -> Iterator[Row]:
+    """A store of ten million finished and a million queued runs against an empty one."""
+    with short_home() as full, short_home() as empty:
+        fill(full / DATABASE, FINISHED, "finished", age=timedelta(days=30))
+        fill(full / DATABASE, QUEUED, "queued", age=timedelta(hours=1), job_id="waiting")
+        fill(empty / DATABASE, QUEUED_ELSEWHERE, "queued", age=timedelta(hours=1), job_id="waiting")
+        for home in (full, empty):
+            _pause(home)
+        with (
+            service(full, jobs=BOTH_JOBS) as (big, laden),
+            service(empty, jobs=BOTH_JOBS) as (small, light),
+        ):
+            yield from _accepting(big, small, rounds, seconds)
+            yield from _listing(laden, rounds, "the service asked")
+            rates = [_claimed(*side, seconds) for side in ((full, laden), (empty, light))]
+        yield Row("claimed a second ÷ with an empty store", rates[0] / rates[1], "", "≥ 0.9")
+        yield from _listing(laden, rounds, "the file asked")
+
+
+def _pause(home: Path) -> None:
+    """Let what is queued wait until it is resumed."""
+    fill(home / DATABASE, 0, "queued", age=timedelta(0))
+    query(home / DATABASE, "INSERT INTO paused_jobs VALUES ('waiting', 0)")
+
+
+def _accepting(big: Side, small: Side, rounds: int, seconds: float) -> Iterator[Row]:
+    ours: list[Load] = []
+    others: list[Load] = []
+    for _ in range(rounds):
+        others.append(press(small.port, seconds=seconds))
+        ours.append(press(big.port, seconds=seconds))
+    speed = median(ours, "per_second") / median(others, "per_second")
+    yield Row(f"accepted a second, {FINISHED + QUEUED:,} runs ÷ empty store", speed, "", "≥ 0.95")
+    yield Row("memory ÷ with an empty store", big.memory_mib() / small.memory_mib(), "", "≤ 1.3")
+
+
+def _claimed(home: Path, running: Service, seconds: float) -> float:
+    """Return how many runs a second are claimed and performed once they are resumed."""
+    assert running.command("resume", "waiting").returncode == 0
+    time.sleep(seconds)
+    running.stop()
+    count, first, last = query(
+        home / DATABASE,
+        "SELECT count(*), min(finished_at), max(finished_at) FROM runs "
+        "WHERE job_id = 'waiting' AND finished_at IS NOT NULL",
+    )[0]
+    return count / (last - first) * 1e6
+
+
+def _listing(running: Service, rounds: int, how: str) -> Iterator[Row]:
+    """How long `service runs` takes beyond the start of the interpreter."""
+    for status in ("ok", "error"):
+        listed, started = [], []
+        for _ in range(rounds):
+            started.append(_seconds(running, "-c", "pass"))
+            words = ("-m", "service", "runs", "--job-id", "noop", "--status", status)
+            listed.append(_seconds(running, *words))
+        beyond = statistics.median(listed) - statistics.median(started)
+        yield Row(f"`service runs --job-id noop --status {status}`, {how}", beyond, "s", "≤ 0.2")
+
+
+def _seconds(running: Service, *words: str) -> float:
+    begun = time.monotonic()
+    subprocess.run(
+        [sys.executable, *words],
+        cwd=running.home,
+        env=running.environ,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.monotonic() - begun
+
+
+def memory(_rounds: int, _seconds: float) -> Iterator[Row]:
+    """What the process holds when idle, and after many runs."""
+    with short_home() as home, service(home) as (side, _):
+        time.sleep(2)
+        yield Row("memory, idle", side.memory_mib(), "MiB", "≤ 90")
+        done, held = 0.0, []
+        for total in (100_000, 300_000):
+            while done < total:
+                done += press(side.port, seconds=10).per_second * 10
+            drained(home)
+            held.append(side.memory_mib())
+    yield Row("memory, after 100,000 runs", held[0], "MiB")
+    yield Row("memory, after 300,000 runs ÷ after 100,000", held[1] / held[0], "", "1")
