@@ -173,7 +173,7 @@ hostile = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     message=st.text(st.characters(exclude_categories=())),
     fields=st.dictionaries(st.text(st.characters(exclude_categories=())), hostile),
