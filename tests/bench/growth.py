@@ -5,10 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from service.messages import PauseJobs
+from service.storage.database import Database
+from service.storage.queries import answer
 from tests.bench.load import Load, press
 from tests.bench.rows import DATABASE, Row, drained, median
 from tests.bench.sides import JOBS, Side, service, short_home
@@ -39,15 +43,19 @@ def grown(rounds: int, seconds: float) -> Iterator[Row]:
         ):
             yield from _accepting(big, small, rounds, seconds)
             yield from _listing(laden, rounds, "the service asked")
-            rates = [_claimed(*side, seconds) for side in ((full, laden), (empty, light))]
-        yield Row("claimed a second ÷ with an empty store", rates[0] / rates[1], "", "≥ 0.9")
+            spans = [(_resumed(laden, seconds), _resumed(light, seconds)) for _ in range(rounds)]
+            for running in (laden, light):
+                running.stop()
+        ours = statistics.median(_performed(full, span) for span, _ in spans)
+        others = statistics.median(_performed(empty, span) for _, span in spans)
+        yield Row("claimed and performed a second ÷ empty store", ours / others, "", "≥ 0.9")
         yield from _listing(laden, rounds, "the file asked")
 
 
 def _pause(home: Path) -> None:
     """Let what is queued wait until it is resumed."""
-    fill(home / DATABASE, 0, "queued", age=timedelta(0))
-    query(home / DATABASE, "INSERT INTO paused_jobs VALUES ('waiting', 0)")
+    with closing(Database.open(home / DATABASE)) as database, database.transaction() as db:
+        answer(PauseJobs("waiting"), db, datetime.now(UTC))
 
 
 def _accepting(big: Side, small: Side, rounds: int, seconds: float) -> Iterator[Row]:
@@ -58,20 +66,27 @@ def _accepting(big: Side, small: Side, rounds: int, seconds: float) -> Iterator[
         ours.append(press(big.port, seconds=seconds))
     speed = median(ours, "per_second") / median(others, "per_second")
     yield Row(f"accepted a second, {FINISHED + QUEUED:,} runs ÷ empty store", speed, "", "≥ 0.95")
-    yield Row("memory ÷ with an empty store", big.memory_mib() / small.memory_mib(), "", "≤ 1.3")
+    yield Row("memory, the same ÷ empty store", big.memory_mib() / small.memory_mib(), "", "≤ 1.3")
 
 
-def _claimed(home: Path, running: Service, seconds: float) -> float:
-    """Return how many runs a second are claimed and performed once they are resumed."""
+def _resumed(running: Service, seconds: float) -> tuple[float, float]:
+    """Let what waits go on for a while; return from when to when, by the wall clock."""
     assert running.command("resume", "waiting").returncode == 0
+    begun = time.time()
     time.sleep(seconds)
-    running.stop()
-    count, first, last = query(
+    ended = time.time()
+    assert running.command("pause", "waiting").returncode == 0
+    return begun, ended
+
+
+def _performed(home: Path, span: tuple[float, float]) -> float:
+    """Return how many runs a second ended within a time."""
+    micros = " AND ".join(str(int(moment * 1e6)) for moment in span)
+    done = query(
         home / DATABASE,
-        "SELECT count(*), min(finished_at), max(finished_at) FROM runs "
-        "WHERE job_id = 'waiting' AND finished_at IS NOT NULL",
-    )[0]
-    return count / (last - first) * 1e6
+        f"SELECT count(*) FROM runs WHERE job_id = 'waiting' AND finished_at BETWEEN {micros}",  # noqa: S608
+    )[0][0]
+    return done / (span[1] - span[0])
 
 
 def _listing(running: Service, rounds: int, how: str) -> Iterator[Row]:
