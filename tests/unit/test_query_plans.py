@@ -23,6 +23,7 @@ from service.messages import (
     Finish,
     GetRun,
     ListCronDefinitions,
+    Listed,
     ListPausedJobs,
     ListRuns,
     Measure,
@@ -189,3 +190,17 @@ def test_a_list_costs_the_same_whatever_has_been_kept(
         costs.append(steps[0])
         database.close()
     assert costs[1] <= costs[0] * 1.1
+
+
+def test_the_runs_of_a_rare_job_are_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else a list asks of a job's runs, it passes over those of all other jobs."""
+    monkeypatch.setattr(reading, "LOOK_MAX", 10)
+    database = Database.open(None)
+    with database.transaction() as db:
+        for job_id in ("rare", *["flood"] * 100):
+            queries.answer(enqueue(job_id), db, START)
+        wanted = RunFilter(job_id="rare", trigger=Trigger.WEBHOOK, since=START)
+        listed = queries.answer(ListRuns(wanted), db, START)
+    database.close()
+    assert isinstance(listed, Listed)
+    assert ([run.job_id for run in listed.runs], listed.before) == (["rare"], None)

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 While a list is read the store does nothing else, so a list is read in pages of bounded work. Where
 an index holds just what is wanted, in its order, that is a page of any reach. Elsewhere a page
-looks at so many runs, and says where to look on.
+looks at so many runs, of the job if one is named, and says where to look on.
 """
 
 import sqlite3
@@ -33,7 +33,7 @@ _OF_INDEX: Final = {
 def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
     wanted = question.filter
     before = _end(db) if question.before is None else question.before
-    after = 0 if _an_index_holds(wanted) else max(before - 1 - LOOK_MAX, 0)
+    after = 0 if _an_index_holds(wanted) else _reach(db, wanted.job_id, before)
     since = None if wanted.since is None else micros(wanted.since)
     conditions = {
         "job_id = ?": wanted.job_id,
@@ -49,7 +49,7 @@ def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
         f"WHERE {' AND '.join(chosen)} ORDER BY seq DESC LIMIT ?",
         (*chosen.values(), wanted.limit),
     ).fetchall()
-    at_end = after == 0 or len(rows) == wanted.limit or _all_older(db, after, before, since)
+    at_end = after == 0 or len(rows) == wanted.limit or _all_older(db, wanted, after, before)
     return Listed(tuple(run_of(row) for row in rows), before=None if at_end else after + 1)
 
 
@@ -61,14 +61,27 @@ def _an_index_holds(wanted: RunFilter) -> bool:
     return wanted.status in {None, Status.ERROR, Status.CANCELLED}
 
 
-def _all_older(db: sqlite3.Connection, after: int, before: int, since: int | None) -> bool:
-    """Tell whether a page has runs and all are too old; then those before it are, too."""
-    if since is None:
-        return False
-    (youngest,) = db.execute(
-        "SELECT max(created_at) FROM runs WHERE seq > ? AND seq < ?", (after, before)
+def _reach(db: sqlite3.Connection, job_id: str | None, before: int) -> int:
+    """Return after which run a page begins that ends `before` another."""
+    if job_id is None:
+        return max(before - 1 - LOOK_MAX, 0)
+    row = db.execute(
+        "SELECT seq FROM runs WHERE job_id = ? AND seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+        (job_id, before, LOOK_MAX),
     ).fetchone()
-    return youngest is not None and youngest < since
+    return 0 if row is None else int(row[0])
+
+
+def _all_older(db: sqlite3.Connection, wanted: RunFilter, after: int, before: int) -> bool:
+    """Tell whether a page has runs and all are too old; then those before it are, too."""
+    if wanted.since is None:
+        return False
+    of_job, job_id = ("true", ()) if wanted.job_id is None else ("job_id = ?", (wanted.job_id,))
+    (youngest,) = db.execute(
+        f"SELECT max(created_at) FROM runs WHERE {of_job} AND seq > ? AND seq < ?",  # noqa: S608 - ours
+        (*job_id, after, before),
+    ).fetchone()
+    return youngest is not None and youngest < micros(wanted.since)
 
 
 def _end(db: sqlite3.Connection) -> int:
