@@ -36,7 +36,7 @@ from hypercorn.typing import (
 
 from service.core.wire import encode
 from service.serving.limits import Limits, Room
-from service.serving.parser import Parser, content_length, origin_form
+from service.serving.parser import Parser, content_length, has_two_lengths, origin_form
 
 __all__ = ["Http1", "Shared"]
 
@@ -130,6 +130,8 @@ class Http1(H11Protocol):
         target = origin_form(request.target)
         if request.http_version not in {b"1.1", b"1.0"}:
             await self.refuse(505, "this server speaks HTTP/1.1")
+        elif has_two_lengths(request.headers):
+            await self.refuse(400, "a body has a Content-Length or a Transfer-Encoding, not both")
         elif target is None:
             await self.refuse(400, "the request target must be a path, or http:// and so on")
         else:

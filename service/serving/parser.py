@@ -1,8 +1,10 @@
 """What to make of a client's bytes where hypercorn and h11 leave a gap."""
 
+from collections.abc import Iterable
+
 import h11
 
-__all__ = ["Parser", "content_length", "origin_form"]
+__all__ = ["Parser", "content_length", "has_two_lengths", "origin_form"]
 
 
 class Parser(h11.Connection):
@@ -23,6 +25,11 @@ class Parser(h11.Connection):
 def content_length(headers: list[tuple[bytes, bytes]]) -> int:
     """Return the size that a request declares, 0 when it does not; h11 checked that it is one."""
     return next((int(value) for name, value in headers if name == b"content-length"), 0)
+
+
+def has_two_lengths(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a body is framed twice, as smugglers do (RFC 9112 section 6.1)."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}
 
 
 def origin_form(target: bytes) -> bytes | None:

@@ -131,6 +131,7 @@ async def test_an_endless_head_is_refused() -> None:
         (post(b"", headers="Content-Length: 7\r\n"), 400),
         (get("/echo", "Content-Length: -1\r\n"), 400),
         (get("/echo", "Transfer-Encoding: gzip\r\n"), 501),
+        (post(b"", headers="Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", 400),
         (chunked() + b"zz\r\n", 400),
         (chunked(b"x" * 10) + b"\r\n\r\n", 400),
         (get("?a=b"), 400),
