@@ -167,28 +167,34 @@ class Site(QuartTrio):
     cost more than the rest of it; nobody here uses them.
     """
 
-    def __init__(self, views: Mapping[str, tuple[str, View]]) -> None:
+    def __init__(self, views: Mapping[str, Mapping[str, View]]) -> None:
         super().__init__("service", static_folder=None)
-        for path, (method, _) in views.items():
-            self.add_url_rule(path, path, methods=[method], provide_automatic_options=False)
-        self._routes = self.url_map.bind("localhost")
         self._views = views
 
     async def handle_request(self, request: Request) -> Response:
         """Have the request answered by its view, and what is refused in our shape."""
         try:
-            path, _ = self._routes.match(request.path, request.method)
-            _, view = self._views[path]
-            return await view(request)
+            path = request.scope["path"]  # `request.path` has lost slashes at its beginning
+            return await self._view(path, request.method)(request)
         except Refused as refusal:
             return _error(refusal.status, refusal.message, refusal.headers)
-        except HTTPException as error:
-            return _answer_http_error(error)
+        except HTTPException as error:  # what Quart refuses
+            return _error(error.code or 500, error.name.lower())
+
+    def _view(self, path: str, method: str) -> View:
+        views = self._views.get(path)
+        if views is None:
+            raise Refused(404, "not found")
+        if method not in views:
+            raise Refused(405, "method not allowed", {"Allow": ", ".join(views)})
+        return views[method]
 
 
 def make_app(web: Web) -> QuartTrio:
     """Return the app: two routes, and JSON for whatever goes wrong."""
-    app = Site({"/webhook": ("POST", web.accept), "/_health": ("GET", web.health)})
+    app = Site(
+        {"/webhook": {"POST": web.accept}, "/_health": {"GET": web.health, "HEAD": web.health}}
+    )
     app.asgi_app = Watched(  # type: ignore[method-assign] # the way to wrap that Quart documents
         app.asgi_app, routes=frozenset({"/webhook"}), silent=frozenset({"/_health"})
     )
@@ -206,12 +212,6 @@ def _unavailable(error: StoreUnavailable) -> Refused:
     return Refused(
         503, f"the store cannot commit: {error}", {"Retry-After": str(RETRY_AFTER_SECONDS)}
     )
-
-
-def _answer_http_error(error: HTTPException) -> Response:
-    """Answer what Quart refuses (404, 405, 413, ...) in our shape, with the headers it gives."""
-    kept = {name: value for name, value in error.get_headers() if name.lower() == "allow"}
-    return _error(error.code or 500, error.name.lower(), kept)
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
