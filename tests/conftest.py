@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")
+
+# In the background of a shell Ctrl-C is ignored, and what is started from there is deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -155,6 +156,8 @@ def launch(home: Path, jobs: str | None = None, **settings: str) -> Service:
     """Start the service in `home`; `jobs` is the source of its jobs module."""
     if jobs is not None:
         (home / "jobs.py").write_text(jobs, encoding="utf-8")
+        # What was compiled before would do for a source of the same size and second.
+        Path(cache_from_source(home / "jobs.py")).unlink(missing_ok=True)
     if (home / "jobs.py").exists():
         settings = {"JOBS_MODULE": "jobs", **settings}
     environ = environ_for(**settings)
