@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -72,7 +73,9 @@ def cron(*, as_json: bool) -> None:
 @click.command("next")
 @click.argument("expression")
 @click.option("--tz", default="UTC", show_default=True, help="IANA zone of the expression.")
-@click.option("--from", "start", type=instant, help="RFC 3339; in the zone if it names none.")
+@click.option(
+    "--from", "start", type=instant, help="Ticks after it: RFC 3339, in the zone if it names none."
+)
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True)
 @as_json_option(help="Print a JSON array of instants in UTC.")
 def next_ticks(
@@ -135,11 +138,12 @@ def changes(before: tuple[CronDefinition, ...], meant: Mapping[str, CronMeaning]
 
 
 def upcoming(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    """Yield the ticks after an instant, without end."""
+    """Yield the ticks after an instant, as far as the calendar of Python goes."""
     tick = after
-    while True:
-        tick = next_tick(schedule, tick)
-        yield tick
+    with suppress(OverflowError):
+        while True:
+            tick = next_tick(schedule, tick)
+            yield tick
 
 
 def _differences(

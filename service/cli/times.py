@@ -11,15 +11,19 @@ __all__ = ["duration", "instant", "past", "span"]
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9900
 _MINUTE: Final = 60
+_LONGEST: Final = timedelta(days=36_525)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def span(text: str) -> timedelta:
     """Read a span such as 90s, 15m, 2h, 7d or 2w. Raises BadParameter for anything else."""
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a span such as 90s, 15m, 2h, 7d or 2w")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    read = None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if read is None or read > _LONGEST:
+        raise click.BadParameter(
+            f"{text!r} is not a span such as 90s, 15m, 2h, 7d or 2w, of a hundred years at most"
+        )
+    return read
 
 
 def instant(text: str) -> datetime:

@@ -6,6 +6,7 @@ no two changes since 1970 are less than six days apart.
 """
 
 from bisect import bisect_left
+from calendar import isleap
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -48,7 +49,7 @@ def stretches(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Stretc
 def _changes(zone: ZoneInfo, year: int) -> tuple[datetime, ...]:
     """Return the instants of `year` (UTC) from which on the offset is another."""
     new_year = datetime(year, 1, 1)  # noqa: DTZ001 - plain UTC, see core/schedule.py
-    days = (new_year.replace(year=year + 1) - new_year).days
+    days = 365 + isleap(year)  # not by the next new year, which the last year has not
     changes: list[datetime] = []
     before, offset = new_year, _offset(zone, new_year)
     for day in (*range(_STEP_DAYS, days, _STEP_DAYS), days):
