@@ -7,9 +7,9 @@ again, so a wrong wake-up costs a look and nothing else.
 
 import heapq
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -19,13 +19,14 @@ import trio
 from service.core.cronjob import CronJob
 from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.ids import run_id
-from service.core.schedule import Schedule, next_tick
-from service.core.tick import CronState, TickOutcome
+from service.core.schedule import Schedule, compile_schedule, next_tick
+from service.core.tick import CronState, TickOutcome, TickRecord
 from service.core.ticking import (
     ON_TIME_SECONDS,
     Decision,
     DueRun,
     decide,
+    missed,
 )
 from service.core.wire import encode
 from service.door import Door
@@ -33,8 +34,10 @@ from service.messages import (
     AdoptCronJobs,
     AdvanceCron,
     CronAdvance,
+    CronDefinition,
     CronMeaning,
     CronRun,
+    ListCronDefinitions,
     ReadCronStates,
 )
 from service.observability.logs import get_logger
@@ -75,6 +78,8 @@ class Cron:
     longest_sleep_seconds: float = LONGEST_SLEEP_SECONDS
     _agenda: list[tuple[datetime, int]] = attrs.field(factory=list, init=False)
     """When to look at which plan again: a heap."""
+    _looked_at: datetime = attrs.field(default=datetime.min.replace(tzinfo=UTC), init=False)
+    """What the wall clock showed at the last look."""
     _waiting: bool = attrs.field(default=False, init=False)
     """Whether ticks wait for the store, and it has been said."""
 
@@ -83,16 +88,30 @@ class Cron:
     ) -> None:
         """Account for ticks until cancelled; a tick is accounted for whole, or not at all."""
         with self.door:
-            watermarks = await self.door.insist(
-                AdoptCronJobs(self._meanings()), complain=self._complain
-            )
+            watermarks = await self._adopt()
+            self._looked_at = max(watermarks.values(), default=self._looked_at)
             for index, plan in enumerate(self.plans):
-                self._look_out_for_the_future(plan, watermarks[plan.job.id])
                 self._look_again(index, watermarks[plan.job.id])
             task_status.started()
             while True:
                 self.pulse.beat()
                 await trio.sleep(await self._turn())
+
+    async def _adopt(self) -> Mapping[str, datetime]:
+        """Begin what the jobs mean now; what an older meaning had not come to is missed."""
+        meanings, now = self._meanings(), self.now()
+        known = await self.door.insist(ListCronDefinitions(), complain=self._complain)
+        left = {}
+        for old in known:
+            ends = meanings.get(old.id) != CronMeaning(old.schedule, old.timezone)
+            if old.current and ends and (record := _missed(old, now)) is not None:
+                left[old.id] = record
+        watermarks = await self.door.insist(
+            AdoptCronJobs(meanings, now, left), complain=self._complain
+        )
+        for cron_id, record in left.items():
+            _report_others(cron_id, record)
+        return watermarks
 
     def _complain(self, reason: str) -> None:
         if not self._waiting:
@@ -105,11 +124,12 @@ class Cron:
             for plan in self.plans
         }
 
-    def _look_out_for_the_future(self, plan: Plan, watermark: datetime) -> None:
-        """Say it when ticks are already accounted for: the wall clock has been ahead."""
-        ahead = (watermark - self.now()) / timedelta(seconds=1)
-        if ahead > ON_TIME_SECONDS:
-            log.warning("no ticks until the clock catches up", cron_id=plan.job.id, seconds=ahead)
+    def _notice_a_step_back(self, instant: datetime) -> None:
+        """Say it, once, when the wall clock has been ahead: what has ticked then is done."""
+        back = (self._looked_at - instant) / timedelta(seconds=1)
+        if back > ON_TIME_SECONDS:
+            log.warning("no ticks until the clock catches up", seconds=back)
+        self._looked_at = instant
 
     def _look_again(self, index: int, watermark: datetime) -> None:
         tick = next_tick(self.plans[index].schedule, watermark)
@@ -118,6 +138,7 @@ class Cron:
     async def _turn(self) -> float:
         """Account for all that is due; return how long to sleep, in seconds."""
         instant = self.now()
+        self._notice_a_step_back(instant)
         due = iter(list(self._due(instant)))
         while batch := list(islice(due, BATCH_MAX)):
             try:
@@ -195,6 +216,15 @@ class Cron:
         )
 
 
+def _missed(old: CronDefinition, now: datetime) -> TickRecord | None:
+    try:
+        schedule = compile_schedule(old.schedule, old.timezone)
+    except ValueError as error:  # of a release or a tzdata that knew more: it ends all the same
+        log.warning("ticks cannot be accounted for", cron_id=old.id, reason=str(error))
+        return None
+    return missed(schedule, old.watermark, now)
+
+
 def _report(advances: Sequence[CronAdvance], instant: datetime) -> None:
     late = [
         (instant - run.tick) / timedelta(seconds=1) for advance in advances for run in advance.runs
@@ -206,12 +236,16 @@ def _report(advances: Sequence[CronAdvance], instant: datetime) -> None:
             ticks_accounted(advance.cron_id, TickOutcome.RAN)
             cron_run_late(advance.cron_id, max((instant - run.tick) / timedelta(seconds=1), 0.0))
         for record in advance.records:
-            ticks_accounted(advance.cron_id, record.outcome, record.count)
-            log.info(
-                "ticks did not run",
-                outcome=str(record.outcome),
-                cron_id=advance.cron_id,
-                ticks=record.count,
-                first=record.first,
-                last=record.last,
-            )
+            _report_others(advance.cron_id, record)
+
+
+def _report_others(cron_id: str, record: TickRecord) -> None:
+    ticks_accounted(cron_id, record.outcome, record.count)
+    log.info(
+        "ticks did not run",
+        outcome=str(record.outcome),
+        cron_id=cron_id,
+        ticks=record.count,
+        first=record.first,
+        last=record.last,
+    )

@@ -150,7 +150,10 @@ def _differences(
     settings: Settings, definition: CronDefinition, since: datetime
 ) -> Iterator[Difference]:
     """Audit page by page; a page ends where a record does."""
-    schedule = compile_schedule(definition.schedule, definition.timezone)
+    try:
+        schedule = compile_schedule(definition.schedule, definition.timezone)
+    except ValueError as error:  # of a release or a tzdata that knew more
+        raise click.ClickException(f"{definition.id}: {error}") from None
     while since < definition.watermark:
         records = ask(
             settings,

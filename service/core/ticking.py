@@ -32,6 +32,7 @@ __all__ = [
     "Decision",
     "DueRun",
     "decide",
+    "missed",
 ]
 
 ON_TIME_SECONDS: Final = 60
@@ -86,6 +87,11 @@ def decide(job: CronJob, schedule: Schedule, state: CronState, now: datetime) ->
         records=tuple(records),
         cancel_previous=job.overlap == "cancel_previous" and state.active > 0 and bool(runs),
     )
+
+
+def missed(schedule: Schedule, watermark: datetime, now: datetime) -> TickRecord | None:
+    """Return the record of the ticks in (watermark, now] of a schedule that ends now."""
+    return next(_record(schedule, watermark, now, TickOutcome.MISSED), None)
 
 
 def _chosen(job: CronJob, schedule: Schedule, window: datetime, now: datetime) -> list[datetime]:

@@ -20,13 +20,16 @@ class CronMeaning:
 
 @attrs.frozen
 class AdoptCronJobs(Question[Mapping[str, datetime]]):
-    """Make these the cron jobs from now on, and read the watermark of each.
+    """Make these the cron jobs from `at` on, and read the watermark of each.
 
-    A new job, and one whose meaning changed, starts with the present as its watermark; what it
-    meant before, and what jobs that are gone meant, stays in the history.
+    A new job, and one whose meaning changed, starts with `at` as its watermark; what it meant
+    before, and what jobs that are gone meant, ends there and stays in the history.
     """
 
     jobs: Mapping[str, CronMeaning]
+    at: datetime
+    missed: Mapping[str, TickRecord]
+    """By cron id, the ticks that a meaning which ends had not come to."""
 
 
 @attrs.frozen

@@ -2,11 +2,12 @@
 
 import random
 from datetime import timedelta
-from itertools import product
+from itertools import pairwise, product
 from typing import Final, get_args
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from service.actors.cron import Cron, Plan
@@ -16,7 +17,9 @@ from service.core.run import Status
 from service.core.schedule import compile_schedule
 from service.door import Door
 from service.messages import (
+    AdoptCronJobs,
     Claim,
+    CronMeaning,
     Finish,
     ListCronDefinitions,
     ReadTicks,
@@ -111,23 +114,55 @@ async def test_year_of_restarts_and_clock_steps_is_accounted_for(
 
 
 async def test_changed_job_begins_anew(autojump_clock: MockClock) -> None:
-    """A changed expression or zone takes effect from now on; what it meant stays provable."""
+    """A change takes effect from the start on; what it meant till then is accounted for."""
     clock = Clock()
     meanings = [("* * * * *", "UTC"), ("*/5 * * * *", "UTC"), ("*/5 * * * *", "Asia/Kathmandu")]
     async with store_behind_door(now=clock) as door:
         for schedule, timezone in meanings:
             job = CronJob(id="job", schedule=schedule, timezone=timezone, job_id="echo")
             await _keep_time(door, clock, [job])
+            await trio.sleep(3 * 3600)  # nobody keeps time
         await _keep_time(door, clock, [])
         definitions = await door.ask(ListCronDefinitions())
         assert [(each.schedule, each.timezone) for each in definitions] == meanings
         assert not any(each.current for each in definitions)
+        assert all(old.watermark == new.since for old, new in pairwise(definitions))
         for each in definitions:
             records = await door.ask(
                 ReadTicks(cron_id="job", after=each.since, until=each.watermark, limit=1000)
             )
             compiled = compile_schedule(each.schedule, each.timezone)
             assert not list(audit(compiled, each.since, each.watermark, records))
+            assert [record.outcome for record in records if record.count > 1] == ["missed"]
+            assert each.watermark - each.since == timedelta(hours=4)
+
+
+async def test_a_meaning_that_is_no_longer_understood_ends_too(autojump_clock: MockClock) -> None:
+    """A zone that tzdata has lost keeps no job from beginning anew."""
+    clock = Clock()
+    async with store_behind_door(now=clock) as door:
+        await door.ask(AdoptCronJobs({"job": CronMeaning("@daily", "Mars/Olympus")}, clock(), {}))
+        await trio.sleep(60)
+        await _keep_time(door, clock, [CronJob(id="job", schedule="@hourly", job_id="echo")])
+        old, new = await door.ask(ListCronDefinitions())
+    assert (old.timezone, new.timezone, new.current) == ("Mars/Olympus", "UTC", True)
+
+
+async def test_a_clock_that_was_ahead_is_told_once(autojump_clock: MockClock) -> None:
+    """A step back by a day makes one line, however many jobs wait for the clock to catch up."""
+    clock = Clock()
+    jobs = [
+        CronJob(id=f"job-{number}", schedule="* * * * *", job_id="echo") for number in range(20)
+    ]
+    async with store_behind_door(now=clock) as door:
+        with capture_logs() as lines:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_keep_time, door, clock, jobs)
+                await trio.sleep(1000)
+                clock.offset -= timedelta(days=1)
+            await _keep_time(door, clock, jobs)
+    told = [line for line in lines if line["event"] == "no ticks until the clock catches up"]
+    assert [round(line["seconds"], -4) for line in told] == [90_000, 80_000]
 
 
 async def _keep_time(door: Door, clock: Clock, jobs: list[CronJob]) -> None:

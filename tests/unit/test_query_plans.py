@@ -54,6 +54,8 @@ from service.storage.queries import reading
 from tests.stores import START, enqueue
 
 LATER: Final = START + timedelta(hours=1)
+EARLIER: Final = START - timedelta(hours=1)
+MISSED: Final = TickRecord(first=EARLIER, last=EARLIER, count=1, outcome=TickOutcome.MISSED)
 RUN: Final = "run-x"
 ADVANCE: Final = CronAdvance(
     cron_id="c",
@@ -74,8 +76,8 @@ FILTERS: Final = [
     for since in (None, LATER)
 ]
 QUESTIONS: Final[list[Question[object]]] = [
-    AdoptCronJobs({"c": CronMeaning("@daily", "UTC")}),
-    AdoptCronJobs({"c": CronMeaning("@hourly", "UTC")}),
+    AdoptCronJobs({"c": CronMeaning("@daily", "UTC")}, START, {}),
+    AdoptCronJobs({"c": CronMeaning("@hourly", "UTC")}, START, {"c": MISSED}),
     enqueue("a", delivery="d"),
     enqueue("a", delivery="d"),
     *(

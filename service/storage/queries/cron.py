@@ -1,11 +1,12 @@
 """Cron jobs: what they mean, how far they are accounted for, and how each tick ended."""
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 
 from service.core.results import Result
 from service.core.run import Status
-from service.core.tick import CronState
+from service.core.tick import CronState, TickRecord
 from service.core.wire import encode
 from service.messages import (
     AdoptCronJobs,
@@ -20,13 +21,19 @@ from service.storage.queries.rows import instant, micros
 
 
 @answer.register
-def _(question: AdoptCronJobs, db: sqlite3.Connection, now: datetime) -> dict[str, datetime]:
+def _(question: AdoptCronJobs, db: sqlite3.Connection, _now: datetime) -> dict[str, datetime]:
     known = {
         row[0]: (CronMeaning(row[1], row[2]), row[3])
         for row in db.execute("SELECT id, schedule, timezone, watermark FROM cron_jobs")
     }
     for cron_id, (meaning, _) in known.items():
         if question.jobs.get(cron_id) != meaning:
+            if cron_id in question.missed:
+                _record_others(db, cron_id, (question.missed[cron_id],))
+            db.execute(
+                "UPDATE cron_jobs SET watermark = max(watermark, ?) WHERE id = ?",
+                (micros(question.at), cron_id),
+            )
             db.execute(
                 "INSERT OR REPLACE INTO past_cron_jobs SELECT * FROM cron_jobs WHERE id = ?",
                 (cron_id,),
@@ -37,7 +44,7 @@ def _(question: AdoptCronJobs, db: sqlite3.Connection, now: datetime) -> dict[st
         if cron_id in known and known[cron_id][0] == meaning:
             watermarks[cron_id] = instant(known[cron_id][1])
         else:
-            watermarks[cron_id] = max(now, _last_watermark(db, cron_id))
+            watermarks[cron_id] = max(question.at, _last_watermark(db, cron_id))
             start = micros(watermarks[cron_id])
             db.execute(
                 "INSERT INTO cron_jobs VALUES (?, ?, ?, ?, ?)",
@@ -87,7 +94,7 @@ def _(question: AdvanceCron, db: sqlite3.Connection, now: datetime) -> tuple[str
         if moved.rowcount == 1:
             if advance.cancel_previous:
                 cancelled += _cancel_unfinished(db, advance.cron_id, now)
-            _record_ticks(db, advance)
+            _record_others(db, advance.cron_id, advance.records)
             for run in advance.runs:
                 _enqueue_tick(db, advance, run, now)
     return tuple(cancelled)
@@ -106,22 +113,25 @@ def _cancel_unfinished(db: sqlite3.Connection, cron_id: str, now: datetime) -> l
     return [row[0] for row in rows.fetchall()]
 
 
-def _record_ticks(db: sqlite3.Connection, advance: CronAdvance) -> None:
-    ran = [(micros(run.tick), micros(run.tick), 1, "ran", run.run_id) for run in advance.runs]
-    others = [
-        (micros(record.first), micros(record.last), record.count, record.outcome, None)
-        for record in advance.records
-    ]
+def _record_others(db: sqlite3.Connection, cron_id: str, records: Iterable[TickRecord]) -> None:
+    """Record the ticks that did not run."""
     db.executemany(
-        "INSERT INTO ticks (cron_id, first, last, count, outcome, run_id) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [(advance.cron_id, *row) for row in (*ran, *others)],
+        "INSERT INTO ticks (cron_id, first, last, count, outcome) VALUES (?, ?, ?, ?, ?)",
+        [
+            (cron_id, micros(record.first), micros(record.last), record.count, record.outcome)
+            for record in records
+        ],
     )
 
 
 def _enqueue_tick(
     db: sqlite3.Connection, advance: CronAdvance, run: CronRun, now: datetime
 ) -> None:
+    db.execute(
+        "INSERT INTO ticks (cron_id, first, last, count, outcome, run_id) "
+        "VALUES (?1, ?2, ?2, 1, 'ran', ?3)",
+        (advance.cron_id, micros(run.tick), run.run_id),
+    )
     inserted = db.execute(
         """
         INSERT INTO runs (id, job_id, status, "trigger", max_attempts, created_at, due_at,
