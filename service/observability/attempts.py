@@ -123,6 +123,9 @@ def _log(ended: Ended) -> None:
         "attempt": run.attempt,
         "duration_ms": round(ended.seconds * 1000, 3),
     }
+    if run.tick is not None and run.started_at is not None:
+        late = (run.started_at - run.tick) / timedelta(milliseconds=1)
+        facts |= {"cron_id": run.cron_id, "tick": run.tick, "late_ms": round(late, 3)}
     match ended.outcome:
         case Failure(message=message, exception=error):
             facts |= {"error": message, "exc_info": error}

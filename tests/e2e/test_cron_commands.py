@@ -36,6 +36,10 @@ def test_cron_by_the_second_runs_on_time_and_is_accounted_for(home: Path) -> Non
         assert [job["id"] for job in listed] == ["seconds", "lazy", "nightly"]
         assert listed[0]["outcome"] == "ran"
         assert listed[2]["lastTick"] is None
+        lines = service.logged("run succeeded")
+        told = next(line for line in lines if line["cron_id"] == "seconds")
+        assert told["tick"] in _ticks(service.runs(), "seconds")
+        assert float(str(told["late_ms"])) >= 0
         assert len(listed[2]["next"]) == 5
         assert service.command("verify").returncode == 0
         assert service.stop() == 0
