@@ -70,7 +70,7 @@ def check_headway(done: object, total: object, note: object) -> None:
         raise TypeError(f"progress: note: {_shown(note)} is not text")
 
 
-def check_command(command: object, stdin: object) -> None:
+def check_command(command: object, stdin: object, max_bytes: object) -> None:
     """Raise ValueError or TypeError for what no program can be started with."""
     if not isinstance(command, Sequence) or isinstance(command, str | bytes) or not command:
         raise ValueError(
@@ -82,6 +82,8 @@ def check_command(command: object, stdin: object) -> None:
             raise TypeError(f"run_process: command[{index}]: {_shown(argument)} is not text")
     if not isinstance(stdin, bytes):
         raise TypeError(f"run_process: stdin is {type(stdin).__name__}, not bytes")
+    if type(max_bytes) is not int or max_bytes < 0:
+        raise ValueError(f"run_process: max_bytes: {_shown(max_bytes)} is not a number of bytes")
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -164,7 +164,7 @@ class Context:
         ended: by SIGTERM, and SIGKILL a moment later. Only what has made itself a session of its
         own, as daemons do, goes on.
         """
-        check_command(command, stdin)
+        check_command(command, stdin, max_bytes)
         self.workspace.programs += 1
         try:
             return await processes.run_process(

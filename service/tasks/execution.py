@@ -47,6 +47,7 @@ RETRY_AFTER_MAX_SECONDS: Final = 86_400.0
 _ERRORS_NAMED: Final = 5
 _MESSAGE_MAX: Final = 2_000
 _NOTES: Final = 3
+_STEPS_NAMED: Final = 3
 _NOTE_MAX: Final = 200
 
 
@@ -81,6 +82,9 @@ async def attempt(
     if ctx.workspace.due_at is not None:
         return Suspended(ctx.workspace.due_at)
     message = f"task {task.id!r} timed out after {timeout_seconds:g} s"
+    if ctx.workspace.underway:
+        steps = islice(ctx.workspace.underway, _STEPS_NAMED)
+        message += f", in {' and '.join(f'step {name!r}' for name in steps)}"
     if not call.started:
         message += f" of waiting for a thread: all {threads.total_tokens:g} are busy"
     return Failure(message, timed_out=True)

@@ -55,7 +55,7 @@ async def perform(step: Step, work: Workspace) -> Json:
         work.log.debug("step was done before", step=step.name)
         return decode(recorded)
     began_at = trio.current_time()
-    with step_span(step.name):
+    with work.doing(step.name), step_span(step.name):
         try:
             result = await work.record(step.name, await _result(step, work))
         except Exception as error:

@@ -55,6 +55,10 @@ class Misfit(ValueError):
         self.place = place
 
 
+class _NoChoice(Misfit):
+    """A value is none of those that are listed."""
+
+
 @cache
 def hook_for(kind: object) -> StructureHook:
     """Return what structures a value as `kind`; it raises Misfit or ClassValidationError.
@@ -140,7 +144,8 @@ def _parsed(pattern: str, parse: Callable[[str], object], example: str) -> Struc
                 return parse(value)
             except ValueError as error:
                 raise Misfit(f"expected text such as {example}: {error}") from None
-        raise _expected(f"text such as {example}", value)
+        got = "other text" if isinstance(value, str) else _name(type(value))
+        raise Misfit(f"expected text such as {example}, got {got}")
 
     return hook
 
@@ -164,15 +169,27 @@ def _union(kinds: tuple[object, ...]) -> StructureHook:
     named = [kind for kind in kinds if kind is not NoneType]
 
     def hook(value: object, _: object) -> object:
+        faults: list[ClassValidationError] = []
         for kind, member in hooks:
             try:
                 return member(value, kind)
-            except (ClassValidationError, Misfit):
+            except (ClassValidationError, Misfit) as error:
                 if named == [kind] and value is not None:
                     raise  # of an optional value, what is wrong inside it says more
+                if isinstance(error, ClassValidationError):
+                    faults.append(error)
+        if len(faults) > 1:
+            faults = [fault for fault in faults if _is_meant(fault)]
+        if len(faults) == 1:
+            raise faults[0]  # so does what is wrong inside the class that is meant
         raise _expected(" or ".join(_name(kind) for kind in kinds), value)
 
     return hook
+
+
+def _is_meant(fault: ClassValidationError) -> bool:
+    """Return whether the literal fields fit, by which the classes of a union are told apart."""
+    return not any(isinstance(each, _NoChoice) for each in fault.exceptions)
 
 
 def _one_of(choices: list[tuple[object, object]]) -> StructureHook:
@@ -180,7 +197,7 @@ def _one_of(choices: list[tuple[object, object]]) -> StructureHook:
         for choice, result in choices:
             if type(choice) is type(value) and choice == value:
                 return result
-        raise Misfit("expected one of " + ", ".join(repr(choice) for choice, _ in choices))
+        raise _NoChoice("expected one of " + ", ".join(repr(choice) for choice, _ in choices))
 
     return hook
 

@@ -12,7 +12,8 @@ the attempt is doing has a moment to finish, or to ask for an earlier end; what 
 then is done again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NoReturn, Protocol
@@ -95,11 +96,23 @@ class Workspace:
     outbound: Outbound = attrs.field(factory=Outbound)
     note_headway: Callable[[Headway], None] = lambda _: None
     """Lets an operator see how far the task is."""
+    underway: list[str] = attrs.field(factory=list)
+    """Steps that have begun and not ended, also those that the end of the attempt has cut off."""
     _wanted_at: datetime | None = attrs.field(default=None, init=False)
     _headway_logged_at: datetime | None = attrs.field(default=None, init=False)
     _names: set[str] = attrs.field(factory=set, init=False)
     _reading: trio.Lock | None = attrs.field(default=None, init=False)
     _records: dict[str, str] | None = attrs.field(default=None, init=False)
+
+    @contextmanager
+    def doing(self, step: str) -> Iterator[None]:
+        """Hold that `step` is underway."""
+        self.underway.append(step)
+        try:
+            yield
+        finally:
+            if self.scope is None or not self.scope.cancel_called:
+                self.underway.remove(step)
 
     def take_name(self, name: str) -> None:
         """Let a step have `name`.

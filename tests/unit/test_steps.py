@@ -208,6 +208,23 @@ async def test_a_step_that_takes_too_long_is_named(
     assert message_of(run) == "step 'fetch' timed out after 10 s"
 
 
+async def test_a_task_that_takes_too_long_says_in_which_step(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """Steps that were underway are named, those that had ended are not, given up ones neither."""
+
+    @tasks.task("slow", timeout=20)
+    async def slow(ctx: Context) -> None:
+        await ctx.step("first", trio.sleep, 1)
+        with trio.move_on_after(5):
+            await ctx.step("given up", trio.sleep_forever)
+        await ctx.step("last", trio.sleep_forever)
+
+    async with at_work(tasks, autojump_clock) as runner:
+        run = await runner.perform("slow", max_attempts=1)
+    assert message_of(run) == "task 'slow' timed out after 20 s, in step 'last'"
+
+
 async def test_a_step_has_the_services_time_by_default(
     tasks: Registry, autojump_clock: MockClock
 ) -> None:

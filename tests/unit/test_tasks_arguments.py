@@ -139,6 +139,12 @@ async def test_a_command_is_a_list(command: object, fault: str) -> None:
         await context().run_process(["cat"], stdin="text")  # type: ignore[arg-type]
 
 
+async def test_a_bound_of_output_is_one() -> None:
+    """A number below 0 would bound nothing."""
+    with pytest.raises(ValueError, match="max_bytes: -1 is not a number of bytes"):
+        await context().run_process(["true"], max_bytes=-1)
+
+
 class Client:
     """What a step may call, in all its shapes."""
 

@@ -54,6 +54,22 @@ class Order:
     _internal: int = attrs.field(default=0, init=False)
 
 
+@attrs.frozen
+class Push:
+    """One of two that a field tells apart."""
+
+    event: Literal["push"]
+    ref: str
+
+
+@attrs.frozen
+class Release:
+    """The other."""
+
+    event: Literal["release"]
+    tag: str
+
+
 @dataclasses.dataclass
 class Point:
     """A dataclass."""
@@ -173,14 +189,18 @@ def test_a_task_without_a_payload_ignores_what_is_sent() -> None:
         (Order | None, {"items": 1}, "payload.items: expected list, got int"),
         (int | str, None, "payload: expected int or str, got null"),
         (Item | Point, {"z": 1}, "payload: expected Item or Point, got object"),
+        (Item | str, {"name": 1}, "payload.name: expected str, got int"),
+        (Push | Release, {"event": "release", "tag": 1}, "payload.tag: expected str, got int"),
+        (list[Push | Release], [{"event": "push"}], "payload[0].ref: missing"),
+        (Push | Release, {"event": "fork"}, "payload: expected Push or Release, got object"),
         (Literal["a", 1], True, "payload: expected one of 'a', 1"),
         (Literal[1], 1.0, "payload: expected one of 1"),
         (Colour, "RED", "payload: expected one of 'red'"),
         (Level, True, "payload: expected one of 1"),
         (Level, 1.0, "payload: expected one of 1"),
         (Level, [], "payload: expected one of 1"),
-        (date, "2026-1-31", "payload: expected text such as 2026-01-31, got str"),
-        (date, "20260131", "payload: expected text such as 2026-01-31, got str"),
+        (date, "2026-1-31", "payload: expected text such as 2026-01-31, got other text"),
+        (date, "20260131", "payload: expected text such as 2026-01-31, got other text"),
         (datetime, "2026-01-31T09:30:00", "payload: expected text such as 2026-01-31T09:30:00Z"),
         (datetime, "2026-01-31 09:30:00Z", "payload: expected text such as 2026-01-31T09:30:00Z"),
         (datetime, "2026-02-30T09:30:00Z", "Z: day is out of range for month"),
