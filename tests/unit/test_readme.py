@@ -69,7 +69,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_tasks_do_what_is_said(home: Path) -> None:
-    """The README's tasks and tests, put into files as they stand, are checked and pass."""
+    """The README's tasks and tests, put into files as they stand, are typed, checked and pass."""
     *tasks, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (home / "jobs.py").write_text("\n\n".join(tasks), encoding="utf-8")
     (home / "test_jobs.py").write_text(test, encoding="utf-8")
@@ -83,6 +83,7 @@ def test_tasks_do_what_is_said(home: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    assert "no issues" in run("mypy", "--strict", "jobs.py", "test_jobs.py")
     told = run("service", "check")
     assert "minutely" in told
     assert "stars" in told
