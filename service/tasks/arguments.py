@@ -11,14 +11,25 @@ from typing import Final, TypeGuard
 
 from service.core.results import Permanent
 
-__all__ = ["check_command", "check_headway", "check_name", "check_seconds", "check_step"]
+__all__ = [
+    "check_command",
+    "check_headway",
+    "check_name",
+    "check_request",
+    "check_seconds",
+    "check_step",
+]
 
 NAME_MAX: Final = 128
-STEP_RETRIES_MAX: Final = 100
+RETRIES_MAX: Final = 100
+"""Of a step, and of a request."""
+
 SLEEP_MAX_SECONDS: Final = 366 * 86_400.0
 HEADWAY_MAX: Final = 1e15
 
 _CALL: Final = 'ctx.step("fetch", fetch, …)'
+_NO_SECONDS: Final = "is not a number of seconds above 0"
+_NO_COUNT: Final = f"is not a whole number from 0 to {RETRIES_MAX}"
 
 
 def check_name(name: object) -> None:
@@ -44,9 +55,9 @@ def check_step(
     elif not callable(function):
         fault = f"takes a function and its arguments, and was given {_shown(function)}"
     elif timeout is not None and not (_is_number(timeout) and timeout > 0):
-        fault = f"timeout: {_shown(timeout)} is not a number of seconds above 0"
-    elif type(retries) is not int or not 0 <= retries <= STEP_RETRIES_MAX:
-        fault = f"retries: {_shown(retries)} is not a whole number from 0 to {STEP_RETRIES_MAX}"
+        fault = f"timeout: {_shown(timeout)} {_NO_SECONDS}"
+    elif not _is_count(retries):
+        fault = f"retries: {_shown(retries)} {_NO_COUNT}"
     elif not _tells_what_to_retry(retry_on):
         fault = f"retry_on: {_shown(retry_on)} is no exception type, tuple of them, or function"
     if fault is not None:
@@ -82,8 +93,25 @@ def check_command(command: object, stdin: object, max_bytes: object) -> None:
             raise TypeError(f"run_process: command[{index}]: {_shown(argument)} is not text")
     if not isinstance(stdin, bytes):
         raise TypeError(f"run_process: stdin is {type(stdin).__name__}, not bytes")
-    if type(max_bytes) is not int or max_bytes < 0:
-        raise ValueError(f"run_process: max_bytes: {_shown(max_bytes)} is not a number of bytes")
+    _check_bytes("run_process", max_bytes)
+
+
+def check_request(timeout: object, retries: object, max_bytes: object) -> None:
+    """Raise ValueError for what bounds no request."""
+    if not (_is_number(timeout) and timeout > 0):
+        raise ValueError(f"request: timeout: {_shown(timeout)} {_NO_SECONDS}")
+    if not _is_count(retries):
+        raise ValueError(f"request: retries: {_shown(retries)} {_NO_COUNT}")
+    _check_bytes("request", max_bytes)
+
+
+def _check_bytes(call: str, value: object) -> None:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{call}: max_bytes: {_shown(value)} is not a number of bytes")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= RETRIES_MAX
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -24,6 +24,7 @@ from service.core.backoff import delay_seconds
 from service.core.results import RetryAfter
 from service.core.throttling import asked_wait, is_worth_retrying
 from service.core.wire import decode, encode
+from service.tasks.arguments import check_request
 from service.tasks.exchange import Call, Failed, HttpError, error_of, exchange
 from service.tasks.workspace import HOLD_SECONDS, Workspace
 
@@ -74,9 +75,11 @@ class Http:
         honoured, an hour at most; when that is longer than this attempt can hold its runner, the
         run goes on later, as after `ctx.sleep`.
 
-        Raises HttpError for any other answer, and for none. Cancelled closes the connection; the
+        Raises HttpError for any other answer, and for none; ValueError or TypeError for a request
+        that is none. Cancelled closes the connection; the
         server may have done what it was asked.
         """
+        check_request(timeout, retries, max_bytes)
         client = await self._work.outbound.client()
         method = method.upper()
         repeatable = method in _IDEMPOTENT if retry is None else retry

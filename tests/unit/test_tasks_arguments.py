@@ -145,6 +145,21 @@ async def test_a_bound_of_output_is_one() -> None:
         await context().run_process(["true"], max_bytes=-1)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "fault"),
+    [
+        ({"timeout": "5"}, "timeout: '5' is not a number of seconds above 0"),
+        ({"timeout": -1}, "timeout: -1 is not a number of seconds above 0"),
+        ({"retries": 1.5}, "retries: 1.5 is not a whole number from 0 to 100"),
+        ({"max_bytes": -1}, "max_bytes: -1 is not a number of bytes"),
+    ],
+)
+async def test_a_request_has_bounds(bounds: dict[str, object], fault: str) -> None:
+    """What would bound no request is refused before it is made."""
+    with pytest.raises(ValueError, match=f"^request: {fault}"):
+        await context().http.request("GET", "http://localhost:9", **bounds)  # type: ignore[arg-type]
+
+
 class Client:
     """What a step may call, in all its shapes."""
 

@@ -24,7 +24,7 @@ def _(
         """
         SELECT id, schedule, timezone, since, watermark, 1 FROM cron_jobs
         UNION ALL SELECT id, schedule, timezone, since, watermark, 0 FROM past_cron_jobs
-        ORDER BY id, since
+        ORDER BY id, since, 6 -- where two begin at once, the one that never came to a tick is older
         """
     )
     return tuple(
