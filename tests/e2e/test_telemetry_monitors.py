@@ -96,6 +96,7 @@ def test_nobody_checks_in_unless_asked_to(home: Path) -> None:
         with serving(home, JOBS, SENTRY_DSN=receiver.dsn) as service:
             assert service.stop() == 0
         set_back(home)
+        (home / "second").touch()  # no run hangs until it is killed
         with serving(home, SENTRY_DSN=receiver.dsn) as service:
             until(lambda: service.logged("run failed"), "a tick's run has failed")
             assert service.stop() == 0
