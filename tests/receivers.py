@@ -42,11 +42,15 @@ class SpanSeen:
 
 
 class Receiver:
-    """Answers every POST, and keeps what came; `status` is what it answers."""
+    """Answers every POST, and keeps what came; `status` and `headers` are what it answers.
+
+    `asked` are the headers of the last request, by their names in lower case.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
         self.requests = 0
         self.raw: list[bytes] = []
         self.spans: list[SpanSeen] = []
@@ -64,6 +68,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
+                receiver.asked = {name.lower(): value for name, value in self.headers.items()}
                 status = receiver.take(self.path, body)
                 self.send_response(status)
                 for name, value in receiver.headers.items():

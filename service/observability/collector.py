@@ -17,7 +17,7 @@ from service.observability.fault import Fault
 from service.observability.logs import get_logger
 from service.observability.thin import cut
 
-__all__ = ["Collector"]
+__all__ = ["Collector", "without_secrets"]
 
 REASON_CHARACTERS: Final = 300
 
@@ -39,7 +39,7 @@ class Collector:
             broken=f"{signal} cannot be delivered",
             recovered=f"{signal} are delivered again",
         )
-        self.endpoint = _without_secrets(endpoint)
+        self.endpoint = without_secrets(endpoint)
         self.batches = 0
         """How many deliveries worked."""
         self.quiet = False
@@ -134,7 +134,7 @@ def _root(error: BaseException) -> str:
     return cut(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return the part of an address that carries no password and no token."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,13 +1,16 @@
 """What the standard variables say about telemetry, and how long its end may take."""
 
 import os
+import re
 import time
 from collections.abc import Callable
 from threading import Thread
 from typing import Final
+from urllib.parse import unquote
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_HEADERS,
     OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_EXPORTER_OTLP_TIMEOUT,
@@ -19,6 +22,7 @@ __all__ = [
     "SERVICE_NAME",
     "bounded",
     "counts_by_default",
+    "demand_headers",
     "endpoint_of",
     "export_seconds",
     "turned_off",
@@ -32,6 +36,8 @@ COUNTING: Final = {
     OTEL_METRICS_EXEMPLAR_FILTER: "trace_based",
 }
 """The variables that say how to count, with their defaults."""
+
+_HEADER: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+[ \t]*=[ !#-:<-\[\]-~]*", re.ASCII)
 
 
 def turned_off(signal: str) -> bool:
@@ -49,6 +55,18 @@ def endpoint_of(signal: str, ours: str, default: str | None) -> str:
     if base := os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT):
         own = own or f"{base.rstrip('/')}/v1/{signal.lower()}"
     return own if own and ours == default else ours
+
+
+def demand_headers(signal: str) -> None:
+    """Refuse headers that cannot be sent: the library would quote them in the log, and so a token.
+
+    Raises ValueError, which names the variable.
+    """
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_HEADERS", OTEL_EXPORTER_OTLP_HEADERS):
+        for header in filter(None, map(str.strip, os.environ.get(name, "").split(","))):
+            sent = unquote(header)
+            if not (_HEADER.fullmatch(header) and sent.isascii() and sent.isprintable()):
+                raise ValueError(f"{name} does not hold name=value,name=value as headers allow")
 
 
 def export_seconds(signal: str) -> float | None:

@@ -26,6 +26,7 @@ from service.observability.encoding import Encoder
 from service.observability.export import (
     SERVICE_NAME,
     counts_by_default,
+    demand_headers,
     endpoint_of,
     export_seconds,
 )
@@ -42,6 +43,9 @@ SCOPE: Final = "service"
 SPANS_LOST: Final = "opentelemetry.sdk._shared_internal"
 METRICS_LOST: Final = "opentelemetry.sdk.metrics._internal.export"
 
+_INSTANCE_ID: Final = str(uuid4())
+"""Of this process: the same in all its signals."""
+
 
 def service_resource() -> Resource:
     """Describe this process; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our words."""
@@ -49,7 +53,7 @@ def service_resource() -> Resource:
         {
             "service.name": SERVICE_NAME,
             "service.version": version(SERVICE_NAME),
-            "service.instance.id": str(uuid4()),
+            "service.instance.id": _INSTANCE_ID,
         }
     )
     all_told = ours.merge(OTELResourceDetector().detect())
@@ -68,16 +72,19 @@ class _HashedOnce(Resource):
 
 
 class SpanExporter(OTLPSpanExporter):
-    """Sends batches of spans, and keeps account of how that went."""
+    """Sends batches of spans, and keeps account of how that went.
+
+    Raises ValueError for what OTEL_* variables may not hold, as all here does that begins to send.
+    """
 
     def __init__(self, configured: str, resource: Resource) -> None:
+        demand_headers("TRACES")
         endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
         self.collector = Collector(
             "traces", endpoint, sending=OTLPSpanExporter.__module__, losing=SPANS_LOST
         )
         seconds = export_seconds("TRACES")
         super().__init__(endpoint=endpoint, timeout=seconds, session=self.collector.session())
-
         self._encoder = Encoder(resource)
 
     def export(self, spans: Sequence[Record | ReadableSpan]) -> SpanExportResult:
@@ -97,6 +104,7 @@ class MetricExporter(OTLPMetricExporter):
     """Sends what was counted, and keeps account of how that went."""
 
     def __init__(self, configured: str) -> None:
+        demand_headers("METRICS")
         self.collector = Collector(
             "metrics", configured, sending=OTLPMetricExporter.__module__, losing=METRICS_LOST
         )
@@ -119,9 +127,9 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send traces to `endpoint` until `undo`; return what sends the rest, in 30 s."""
     resource = service_resource()
     exporter = SpanExporter(endpoint, resource)
-    exporter.collector.listen(undo)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     batches = BatchSpanProcessor(exporter)
+    exporter.collector.listen(undo)  # now: what was said of variables is not about sending
     provider.add_span_processor(batches)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)  # for what task authors instrument themselves
@@ -139,8 +147,8 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
 def start_metrics(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send metrics to `endpoint` until `undo`; return what sends them once more, in 30 s."""
     exporter = MetricExporter(endpoint)
-    exporter.collector.listen(undo)
     reader = PeriodicExportingMetricReader(exporter)
+    exporter.collector.listen(undo)  # now: as above
     undo.enter_context(metering(_meter_for(reader)))
 
     def end() -> None:

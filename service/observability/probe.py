@@ -1,26 +1,22 @@
 """Whether one test span, metric and error arrive, and if not, why."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from service.observability.collector import Collector
+from service.observability.collector import Collector, without_secrets
 from service.observability.export import bounded, turned_off
-from service.observability.otlp import MetricExporter, SpanExporter, service_resource
 from service.observability.sentry_client import make_client
 from service.settings import Secret, Settings
 
 __all__ = ["Probed", "probe_telemetry"]
 
 PROBE_SECONDS: Final = 10.0
+
+Sample: TypeAlias = "tuple[Collector, Callable[[], object]]"
+"""Who keeps account of a signal, and what sends it."""
 
 
 @attrs.frozen
@@ -39,17 +35,24 @@ def probe_telemetry(settings: Settings) -> Iterator[Probed]:
     if turned_off("TRACES"):
         yield Probed("traces", None, "turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER")
     else:
-        yield _probed("traces", *_span(settings.otlp_endpoint))
+        yield _probed_by_otlp("traces", _span, settings.otlp_endpoint)
     if settings.otlp_metrics_endpoint is None:
         yield Probed("metrics", None, "OTLP_METRICS_ENDPOINT is not set")
     elif turned_off("METRICS"):
         yield Probed("metrics", None, "turned off by OTEL_SDK_DISABLED or OTEL_METRICS_EXPORTER")
     else:
-        yield _probed("metrics", *_metric(settings.otlp_metrics_endpoint))
+        yield _probed_by_otlp("metrics", _metric, settings.otlp_metrics_endpoint)
     if settings.sentry_dsn is None:
         yield Probed("errors", None, "SENTRY_DSN is not set")
     else:
         yield _probed("errors", *_error(settings.sentry_dsn))
+
+
+def _probed_by_otlp(signal: str, sample: Callable[[str], Sample], endpoint: str) -> Probed:
+    try:
+        return _probed(signal, *sample(endpoint))
+    except ValueError as error:
+        return Probed(signal, without_secrets(endpoint), f"an OTEL_* variable is wrong: {error}")
 
 
 def _probed(signal: str, collector: Collector, send: Callable[[], object]) -> Probed:
@@ -63,23 +66,19 @@ def _probed(signal: str, collector: Collector, send: Callable[[], object]) -> Pr
     return Probed(signal, collector.endpoint, fault)
 
 
-def _span(endpoint: str) -> tuple[Collector, Callable[[], object]]:
-    resource = service_resource()
-    exporter = SpanExporter(endpoint, resource)
-    provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter.collector, provider.get_tracer("service").start_span("service check").end
+def _span(endpoint: str) -> Sample:
+    from service.observability.samples import span
+
+    return span(endpoint)
 
 
-def _metric(endpoint: str) -> tuple[Collector, Callable[[], object]]:
-    exporter = MetricExporter(endpoint)
-    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
-    provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
-    provider.get_meter("service").create_counter("service.checks", "{check}").add(1)
-    return exporter.collector, provider.force_flush
+def _metric(endpoint: str) -> Sample:
+    from service.observability.samples import metric
+
+    return metric(endpoint)
 
 
-def _error(dsn: Secret) -> tuple[Collector, Callable[[], object]]:
+def _error(dsn: Secret) -> Sample:
     client, collector = make_client(dsn)
 
     def send() -> None:

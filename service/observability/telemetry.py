@@ -38,16 +38,29 @@ def telemetry(settings: Settings, monitors: Mapping[str, Monitor] = NONE) -> Ite
 
             ends.append(start_sentry(settings.sentry_dsn, monitors, undo))
         if not turned_off("TRACES"):
-            from service.observability.otlp import start_traces
+            with _left_out_if_refused("traces"):
+                from service.observability.otlp import start_traces
 
-            ends.append(start_traces(settings.otlp_endpoint, undo))
+                ends.append(start_traces(settings.otlp_endpoint, undo))
         if settings.otlp_metrics_endpoint is not None and not turned_off("METRICS"):
-            from service.observability.otlp import start_metrics
+            with _left_out_if_refused("metrics"):
+                from service.observability.otlp import start_metrics
 
-            ends.append(start_metrics(settings.otlp_metrics_endpoint, undo))
+                ends.append(start_metrics(settings.otlp_metrics_endpoint, undo))
         try:
             yield
         finally:
             if not bounded(*ends, seconds=END_SECONDS):
                 log.warning("not all telemetry could be sent in time", seconds=END_SECONDS)
                 undo.pop_all()  # what still tries to send is heard until the process has ended
+
+
+@contextmanager
+def _left_out_if_refused(signal: str) -> Iterator[None]:
+    """Go on without a signal when OpenTelemetry refuses what its variables hold."""
+    try:
+        yield
+    except ValueError as error:
+        log.error(  # noqa: TRY400 - the place where it was found tells nobody anything
+            "a signal is not sent: an OTEL_* variable is wrong", signal=signal, reason=str(error)
+        )

@@ -5,6 +5,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from service.observability import metrics
 from service.observability.telemetry import telemetry
+from service.observability.traces import step_span
 from service.settings import Settings
 from tests.receivers import Receiver
 
@@ -71,6 +72,18 @@ def test_every_fact_arrives_under_its_conventional_name() -> None:
         "url.scheme": "http",
     }
     assert (unrouted, 0.001) in receiver.points("http.server.request.duration")
+
+
+def test_metrics_and_traces_are_of_one_instance() -> None:
+    """What tells this process from another is the same in both, so that they can be joined."""
+    with Receiver() as receiver:
+        with telemetry(settings(receiver)):
+            say_everything()
+            with step_span("beside"):
+                pass
+        [span] = receiver.spans
+        instance = str(span.resource["service.instance.id"]).encode()
+        assert [instance in body for body in receiver.raw] == [True, True]
 
 
 def test_without_an_endpoint_nothing_is_counted() -> None:
