@@ -19,6 +19,7 @@ import trio
 from service.core.cronjob import CronJob
 from service.core.errors import StoreEnded, StoreUnavailable
 from service.core.ids import run_id
+from service.core.run import Status, Trigger
 from service.core.schedule import Schedule, compile_schedule, next_tick
 from service.core.tick import CronState, TickOutcome, TickRecord
 from service.core.ticking import (
@@ -41,7 +42,7 @@ from service.messages import (
     ReadCronStates,
 )
 from service.observability.logs import get_logger
-from service.observability.metrics import cron_run_late, ticks_accounted
+from service.observability.metrics import cron_run_late, run_ended, ticks_accounted
 from service.observability.traces import current_context, tick_span
 from service.pulse import Pulse
 
@@ -183,11 +184,18 @@ class Cron:
                 for index, decision in decisions.items()
                 if decision.runs or decision.records
             )
-            for cancelled in await self.door.ask(AdvanceCron(advances)) if advances else ():
-                self.cancel_run(cancelled)
+            if advances:
+                self._cancel(await self.door.ask(AdvanceCron(advances)))
         for index, decision in decisions.items():
             self._look_again(index, decision.watermark)
         _report(advances, instant)
+
+    def _cancel(self, runs: Mapping[str, str]) -> None:
+        """End the work on runs, by id and job, that the store has cancelled for newer ticks."""
+        for cancelled, job_id in runs.items():
+            self.cancel_run(cancelled)
+            log.info("run cancelled for a newer tick", job_id=job_id, run_id=cancelled)
+            run_ended(job_id, Trigger.CRON, Status.CANCELLED)
 
     def _advance_of(
         self, plan: Plan, state: CronState, decision: Decision, spans: ExitStack

@@ -93,7 +93,7 @@ class Runner:
             held = await self._tell(run, last_word, claim)  # noqa: ASYNC102 - shielded and bounded within
             ended = Ended(
                 run=run,
-                ending=_ending(last_word) if held else Ending.LOST,
+                ending=_ending(last_word, held=held),
                 outcome=None if isinstance(outcome, Suspended) else outcome,
                 seconds=trio.current_time() - started_at,
                 due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
@@ -196,10 +196,11 @@ class Runner:
 
     async def _tell(
         self, run: Run, last_word: Question[bool], claim: Ticket[Run] | None = None
-    ) -> bool:
+    ) -> bool | None:
         """Tell the store, as often as it takes; True if this runner still held the run.
 
-        While it takes longer, the next run is not for this runner: the `claim` is withdrawn.
+        None if the store has gone before it could be told. While it takes longer, the next run is
+        not for this runner: the `claim` is withdrawn.
         """
 
         def complain(reason: str) -> None:
@@ -209,9 +210,7 @@ class Runner:
             try:
                 return await self._tell_at_length(last_word, claim, complain)
             except StoreEnded:
-                pass
-        log.error("the store could not be told how a run ended; it will run again", **_names(run))
-        return False
+                return None
 
     async def _tell_at_length(
         self,
@@ -238,7 +237,11 @@ def _names(run: Run) -> dict[str, object]:
     }
 
 
-def _ending(last_word: Question[bool]) -> Ending:
+def _ending(last_word: Question[bool], *, held: bool | None) -> Ending:
+    if held is None:
+        return Ending.LOST
+    if not held:
+        return Ending.CANCELLED
     match last_word:
         case Finish(status=status):
             return Ending.OK if status is Status.OK else Ending.ERROR

@@ -109,7 +109,7 @@ class CronAdvance:
 
 
 @attrs.frozen
-class AdvanceCron(Question[tuple[str, ...]]):
-    """Enqueue and record due ticks; the verdict names the runs that were cancelled for them."""
+class AdvanceCron(Question[Mapping[str, str]]):
+    """Enqueue and record due ticks; the verdict is the runs cancelled for them, and their jobs."""
 
     advances: tuple[CronAdvance, ...]

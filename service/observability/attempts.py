@@ -29,11 +29,13 @@ class Ending(StrEnum):
     RETRY = "retry"
     INTERRUPTED = "interrupted"
     SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+    """The run was no longer its runner's."""
     LOST = "lost"
-    """The run was no longer its runner's: it was cancelled, or the store has gone."""
+    """The store has gone before it heard of the end: the run will run again."""
 
 
-_FOR_GOOD: Final = frozenset({Ending.OK, Ending.ERROR, Ending.LOST})
+_FOR_GOOD: Final = frozenset({Ending.OK, Ending.ERROR, Ending.CANCELLED})
 
 
 @attrs.frozen(kw_only=True)
@@ -143,5 +145,11 @@ def _log(ended: Ended) -> None:
             log.info("run interrupted, queued again", status="queued", **facts)
         case Ending.SUSPENDED:
             log.info("run suspended", status="queued", due_at=ended.due_at, **facts)
-        case Ending.LOST:
+        case Ending.CANCELLED:
             log.warning("run was taken from its runner", status="cancelled", **facts)
+        case Ending.LOST:
+            log.error(
+                "the store could not be told how a run ended; it will run again",
+                status="running",
+                **facts,
+            )

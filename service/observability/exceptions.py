@@ -75,11 +75,15 @@ def message_of(error: BaseException) -> str:
 
 
 def kind_of(outcome: Failure | Result) -> str:
-    """Return what sort of failure it is: an exception's type, `timeout`, `failure` or `verdict`."""
+    """Return what sort of failure it is: an exception's type, `timeout`, `failure` or `verdict`.
+
+    A group that holds one type of error, such as a nursery's, is of that type.
+    """
     if isinstance(outcome, Result):
         return "verdict"
     if outcome.exception is not None:
-        return name_of(outcome.exception)
+        kinds = {name_of(each) for each in leaves(outcome.exception)}
+        return kinds.pop() if len(kinds) == 1 else name_of(outcome.exception)
     return "timeout" if outcome.timed_out else "failure"
 
 

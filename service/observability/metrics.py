@@ -187,6 +187,8 @@ def request_answered(method: str, route: str | None, status: int, seconds: float
         }
         if route is not None:
             labels["http.route"] = route
+        if status >= 500:  # noqa: PLR2004 - for a server, only these are errors
+            labels["error.type"] = str(status)
         to.requests.record(seconds, labels)
 
 

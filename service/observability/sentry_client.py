@@ -151,9 +151,15 @@ def _tags(run: Run) -> dict[str, str]:
 
 def _without_secrets(event: Event, _hint: Hint) -> Event:
     """Take from messages what the addresses in them may carry."""
+    if "message" in event:
+        event["message"] = _bare(event["message"])
     for error in event.get("exception", {}).get("values", ()):
-        error["value"] = _USER.sub("//...@", _QUERY.sub("?...", str(error.get("value") or "")))
+        error["value"] = _bare(str(error.get("value") or ""))
     return event
+
+
+def _bare(text: str) -> str:
+    return _USER.sub("//...@", _QUERY.sub("?...", text))
 
 
 class _Transport(HttpTransport):

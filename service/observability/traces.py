@@ -146,10 +146,11 @@ def step_span(name: str) -> AbstractContextManager[Span]:
     return _Opened(f"step {name}", SpanKind.INTERNAL, {"step.name": name})
 
 
-def outbound_span(method: str, url: str) -> AbstractContextManager[Span]:
+def outbound_span(method: str, url: str, resends: int = 0) -> AbstractContextManager[Span]:
     """Trace a request that we make, as OpenTelemetry's conventions for HTTP clients have it.
 
-    Of `url` only scheme, host and port are recorded: its path may hold a token.
+    `resends` is how often it was made before. Of `url` only scheme, host and port are recorded: its
+    path may hold a token.
     """
     parts = urlsplit(url)
     attributes: dict[str, AnyValue] = {
@@ -158,6 +159,8 @@ def outbound_span(method: str, url: str) -> AbstractContextManager[Span]:
         "server.address": parts.hostname or "",
         "server.port": parts.port or (443 if parts.scheme == "https" else 80),
     }
+    if resends:
+        attributes["http.request.resend_count"] = resends
     return _Opened(method, SpanKind.CLIENT, attributes)
 
 

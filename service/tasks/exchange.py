@@ -73,15 +73,17 @@ class Failed:
     error: Exception | None = None
 
 
-async def exchange(client: "httpx.AsyncClient", call: Call) -> "httpx.Response | Failed":
+async def exchange(
+    client: "httpx.AsyncClient", call: Call, resends: int
+) -> "httpx.Response | Failed":
     """Make one try, in a span of its own; return the answer, its body read, or why there is none.
 
-    Cancelled closes the connection.
+    `resends` is how many tries there were before. Cancelled closes the connection.
     """
     import httpx  # noqa: PLC0415 - the client has it by now
 
     request = call.request
-    with outbound_span(request.method, str(request.url)) as span:
+    with outbound_span(request.method, str(request.url), resends) as span:
         if context := current_context():
             request.headers["traceparent"] = context
         try:

@@ -132,7 +132,7 @@ class Http:
         while True:
             if closed := self._work.outbound.closed_seconds(call.realm):
                 await self._wait(call, closed)
-            answer = await exchange(client, call)
+            answer = await exchange(client, call, resends=failures)
             if isinstance(answer, Failed):
                 asked, passes = None, answer.passes
             else:

@@ -19,7 +19,7 @@ class StoredNotebook:
 
     _run: Run
     _door: Door
-    _tell: Callable[[Run, Question[bool]], Awaitable[bool]]
+    _tell: Callable[[Run, Question[bool]], Awaitable[bool | None]]
 
     async def read(self) -> Mapping[str, str]:
         """Return what earlier attempts wrote; the first claim of a run had none before it."""

@@ -16,7 +16,7 @@ from service.core.errors import leaves
 from service.core.results import Permanent, RetryAfter
 from service.core.wire import Json, decode
 from service.observability.exceptions import name_of
-from service.observability.traces import step_span
+from service.observability.traces import current_span, step_span
 from service.tasks.arguments import check_name, check_seconds
 from service.tasks.workspace import HOLD_SECONDS, Workspace
 
@@ -94,6 +94,7 @@ async def _tries(step: Step, work: Workspace) -> object:
     ):
         with again:
             if again.num > 1:
+                current_span().note("step.retries", again.num - 1)
                 work.log.info("step is tried again", step=step.name, attempt_of_step=again.num)
             return await _try(step, work)
     raise AssertionError("stamina ended without a result")  # pragma: no cover - it does not

@@ -26,6 +26,7 @@ def say_everything() -> None:
     metrics.run_crashed(2)
     metrics.request_answered("POST", "/webhook", 202, 0.004)
     metrics.request_answered("GET", None, 404, 0.001)
+    metrics.request_answered("POST", "/webhook", 503, 0.002)
     metrics.delivery_repeated()
     metrics.ticks_accounted("morning", "missed", 3)
     metrics.cron_run_late("morning", 0.1)
@@ -71,6 +72,14 @@ def test_every_fact_arrives_under_its_conventional_name() -> None:
         "http.response.status_code": "404",
         "url.scheme": "http",
     }
+    failed = {
+        "http.request.method": "POST",
+        "http.response.status_code": "503",
+        "http.route": "/webhook",
+        "url.scheme": "http",
+        "error.type": "503",
+    }
+    assert (failed, 0.002) in receiver.points("http.server.request.duration")
     assert (unrouted, 0.001) in receiver.points("http.server.request.duration")
 
 

@@ -85,3 +85,33 @@ CRON_JOBS = [CronJob(id="each-second", schedule="* * * * * *", job_id="echo", pa
     assert tick.attributes["run.id"] == attempt.attributes["run.id"]
     assert attempt.attributes["cron.id"] == "each-second"
     assert {"cron.ticks", "cron.lateness"} <= set(receiver.metrics)
+
+
+def test_runs_that_are_cancelled_say_so(home: Path) -> None:
+    """By a newer tick or by the operator: in the span, in the log and among the runs."""
+    jobs = f"""{JOBS}
+from service import CronJob
+@task("hang")
+async def hang(ctx) -> None:
+    await trio.sleep_forever()
+CRON_JOBS = [CronJob(id="each-second", schedule="* * * * * *", job_id="hang",
+                     overlap="cancel_previous")]
+"""
+    cancelled = {"job.id": "hang", "outcome": "cancelled"}
+    with (
+        Receiver() as receiver,
+        serving(home, jobs, SHUTDOWN_GRACE_SECONDS="0", **settings(receiver)) as service,
+    ):
+        run_id = deliver(service, "hang")
+        service.run_until(run_id, "running")
+        assert service.command("cancel", run_id).returncode == 0
+        until(lambda: service.logged("run cancelled for a newer tick"), "a newer tick came")
+        assert service.stop() == 0
+        taken = service.logged("run was taken from its runner")
+    runs = [labels for labels, _ in receiver.points("job.runs")]
+    assert {**cancelled, "run.trigger": "cron"} in runs
+    assert {**cancelled, "run.trigger": "webhook"} in runs
+    assert cancelled in [labels for labels, _ in receiver.points("job.attempt.duration")]
+    attempts = [span.attributes for span in receiver.spans if span.name == "attempt hang"]
+    marked = {each["run.id"] for each in attempts if each["outcome"] == "cancelled"}
+    assert marked == {line["run_id"] for line in taken}

@@ -71,23 +71,36 @@ def test_a_failure_without_an_exception_is_an_event_too() -> None:
     assert timeout["fingerprint"] != verdict["fingerprint"]
 
 
+def test_a_group_of_one_type_is_grouped_with_that_type() -> None:
+    """What a nursery wraps is the failure that it would be without one."""
+    group = ExceptionGroup("from a nursery", [KeyError("a"), ExceptionGroup("", [KeyError("b")])])
+    mixed = ExceptionGroup("from a nursery", [KeyError("a"), OSError("b")])
+    with Receiver() as receiver:
+        with telemetry(settings(receiver)):
+            for each in (group, mixed):
+                capture_failure(RUN, Failure("x", exception=each))
+        kinds = [cast("list[str]", event["fingerprint"])[1] for event in events(receiver)]
+    assert kinds == ["KeyError", "ExceptionGroup"]
+
+
 def test_no_secret_leaves_with_an_error() -> None:
     """No local variables, no query strings, no user of an address, no arguments, no log lines."""
-    failure = raised(
-        OSError("GET https://canary-user:canary@example.org/x?token=canary-query failed")
-    )
+    words = "GET https://canary-user:canary@example.org/x?token=canary-query failed"
+    failure = raised(OSError(words))
     with Receiver() as receiver:
         with telemetry(settings(receiver)):
             logging.getLogger("library").error("canary-log")
             capture_failure(
                 attrs.evolve(RUN, payload='"canary-payload"'), Failure("x", exception=failure)
             )
-        (event,) = events(receiver)
+            capture_failure(RUN, error(words))
+        event, verdict = events(receiver)
     # The frames show this file's source, which of course names the canaries.
     for shown in cast("list[Event]", event["exception"]["values"]):
         del shown["stacktrace"]
-    assert "canary" not in json.dumps(event)
-    assert "example.org/x" in json.dumps(event)
+    for told in (event, verdict):
+        assert "canary" not in json.dumps(told)
+        assert "example.org/x" in json.dumps(told)
 
 
 def test_frames_have_no_variables() -> None:

@@ -182,7 +182,7 @@ def test_crash_ends_the_service_on_a_full_disk_too(actor: str) -> None:
 
 
 def test_second_signal_ends_the_service_on_a_full_disk_too() -> None:
-    """It exits 0, however long the grace would have been."""
+    """It exits 0, however long the grace would have been, and the log says which run runs again."""
     with short_home() as home, crashing(home, "janitor") as service:
         run_id = service.ready().post({"jobId": "wait"}).headers["X-Run-Id"]
         service.run_until(run_id, "running")
@@ -191,6 +191,8 @@ def test_second_signal_ends_the_service_on_a_full_disk_too() -> None:
         until(lambda: service.logged("stopping"), "the first signal is heard")
         service.signal(SIGTERM)
         assert service.wait(EXIT_SECONDS) == 0, service.log_file.read_text()
+        [line] = service.logged("the store could not be told how a run ended; it will run again")
+        assert (line["run_id"], line["status"]) == (run_id, "running")
 
 
 @pytest.mark.parametrize("actor", ["runner", "store"])

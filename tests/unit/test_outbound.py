@@ -305,6 +305,10 @@ async def test_each_try_is_a_span_and_carries_its_trace(
     told = [request.headers["traceparent"].split("-")[2] for request in server.requests]
     assert [f"{span.context.span_id:016x}" for span in tries if span.context] == told
     assert len(set(told)) == 2
+    assert [dict(span.attributes or {}).get("http.request.resend_count") for span in tries] == [
+        None,
+        1,
+    ]
     for span in tries:
         assert "canary" not in span.to_json()
         assert "/repos" not in span.to_json()

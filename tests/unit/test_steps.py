@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.core.results import Permanent, RetryAfter
@@ -15,6 +16,8 @@ from service.core.run import Trigger
 from service.core.wire import Json
 from service.messages import Claim, Finish, Question, ReadSteps, RecordStep, Recover, Release
 from service.observability.logs import get_logger
+from service.observability.recording import Record, Recorder
+from service.observability.traces import tracer_is
 from service.settings import Settings
 from service.tasks.context import Context
 from service.tasks.registry import Registry
@@ -265,6 +268,15 @@ async def test_retries_happen_within_the_attempt(autojump_clock: MockClock) -> N
     with pytest.raises(OSError, match="in step 'a'"):
         await context().step("a", once.work)
     assert once.calls == 1
+
+
+async def test_retries_are_marked_on_the_span_of_the_step(autojump_clock: MockClock) -> None:
+    """Whoever looks at a slow step in its trace sees that it was tried more than once."""
+    spans: list[Record] = []
+    with tracer_is(Recorder(DEFAULT_ON, spans.append)):
+        await context().step("a", Failing(2, OSError).work, retries=2)
+        await context().step("b", Failing(0, OSError).work, retries=2)
+    assert [span.attributes.get("step.retries") for span in spans] == [2, None]
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def _cron_state(db: sqlite3.Connection, cron_id: str) -> CronState:
 
 
 @answer.register
-def _(question: AdvanceCron, db: sqlite3.Connection, now: datetime) -> tuple[str, ...]:
-    cancelled: list[str] = []
+def _(question: AdvanceCron, db: sqlite3.Connection, now: datetime) -> dict[str, str]:
+    cancelled: dict[str, str] = {}
     for advance in question.advances:
         moved = db.execute(
             "UPDATE cron_jobs SET watermark = ? WHERE id = ? AND watermark = ?",
@@ -93,24 +93,24 @@ def _(question: AdvanceCron, db: sqlite3.Connection, now: datetime) -> tuple[str
         )
         if moved.rowcount == 1:
             if advance.cancel_previous:
-                cancelled += _cancel_unfinished(db, advance.cron_id, now)
+                cancelled |= _cancel_unfinished(db, advance.cron_id, now)
             _record_others(db, advance.cron_id, advance.records)
             for run in advance.runs:
                 _enqueue_tick(db, advance, run, now)
-    return tuple(cancelled)
+    return cancelled
 
 
-def _cancel_unfinished(db: sqlite3.Connection, cron_id: str, now: datetime) -> list[str]:
+def _cancel_unfinished(db: sqlite3.Connection, cron_id: str, now: datetime) -> dict[str, str]:
     verdict = Result("error", "cancelled: the next tick of its cron job came")
     rows = db.execute(
         """
         UPDATE runs SET status = 'cancelled', result = ?, finished_at = ?
         WHERE cron_id = ? AND status IN ('queued', 'running')
-        RETURNING id
+        RETURNING id, job_id
         """,
         (encode(verdict.to_json()), micros(now), cron_id),
     )
-    return [row[0] for row in rows.fetchall()]
+    return dict(rows.fetchall())
 
 
 def _record_others(db: sqlite3.Connection, cron_id: str, records: Iterable[TickRecord]) -> None:
