@@ -11,7 +11,7 @@ import attrs
 import click
 from rich.table import Table
 
-from service.cli.console import as_json_option, print_json, print_table
+from service.cli.console import add_row, as_json_option, print_json, print_table
 from service.cli.cron import changes, upcoming
 from service.cli.jobs import workload_of
 from service.client import Unreachable, ask
@@ -136,7 +136,7 @@ def _print(report: _Report) -> None:
 def _settings_table(rows: Sequence[Effective]) -> Table:
     table = Table("variable", "value", "from", title="Settings")
     for row in rows:
-        table.add_row(row.name, row.value, row.source)
+        add_row(table, row.name, row.value, row.source)
     return table
 
 
@@ -144,7 +144,7 @@ def _tasks_table(tasks: Sequence[Task]) -> Table:
     table = Table("jobId", "timeout", "retries", "limits", "defined at", title="Tasks")
     for task in tasks:
         timeout = "default" if task.timeout is None else f"{task.timeout:g} s"
-        table.add_row(task.id, timeout, str(task.retries), str(task.limits), task.place)
+        add_row(table, task.id, timeout, str(task.retries), str(task.limits), task.place)
     return table
 
 
@@ -152,14 +152,14 @@ def _cron_table(cron_jobs: Sequence[_PlannedJob]) -> Table:
     table = Table("cron job", "runs", "schedule", "timezone", "next ticks (UTC)", title="Cron jobs")
     for planned in cron_jobs:
         job, ahead = planned.job, "\n".join(planned.ahead) or "not enabled"
-        table.add_row(job.id, job.job_id, job.schedule, planned.zone, ahead)
+        add_row(table, job.id, job.job_id, job.schedule, planned.zone, ahead)
     return table
 
 
 def _telemetry_table(probes: "Sequence[Probed]") -> Table:
     table = Table("signal", "sent to", "result", title="Telemetry")
     for probe in probes:
-        table.add_row(probe.signal, probe.endpoint or "-", probe.fault or "arrived")
+        add_row(table, probe.signal, probe.endpoint or "-", probe.fault or "arrived")
     return table
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import click
 from rich.table import Table
 
-from service.cli.console import as_json_option, print_json, print_table
+from service.cli.console import add_row, as_json_option, print_json, print_table
 from service.cli.facts import counted
 from service.cli.jobs import workload_of
 from service.cli.times import instant, span
@@ -58,7 +58,8 @@ def cron(*, as_json: bool) -> None:
         "cron job", "runs", "schedule", "last tick (UTC)", "outcome", "next", "next (UTC)"
     )
     for job, schedule, seen, ahead in rows:
-        table.add_row(
+        add_row(
+            table,
             job.id,
             job.job_id,
             f"{job.schedule}\n{schedule.zone.key}",
@@ -94,7 +95,7 @@ def next_ticks(
         return
     table = Table(f"tick ({schedule.zone.key})", "UTC")
     for tick in ahead:
-        table.add_row(_local(tick, schedule), rfc3339(tick))
+        add_row(table, _local(tick, schedule), rfc3339(tick))
     print_table(table)
 
 

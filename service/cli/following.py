@@ -11,6 +11,7 @@ from service.cli.console import print_json
 from service.cli.facts import run_json, shortened
 from service.client import ask_service, list_runs
 from service.core.run import Run, Status
+from service.core.visible import visible
 from service.core.wire import rfc3339
 from service.messages import ReadNews, RunFilter
 from service.settings import Settings
@@ -81,7 +82,8 @@ class _Follower:
         tries = f"{run.attempt}/{run.max_attempts}"
         columns = (run.id, f"{run.status:9}", f"{run.trigger:7}", f"{tries:5}", run.job_id)
         moment = rfc3339(run.finished_at or run.started_at or run.created_at)
-        click.echo("  ".join([str(moment), *columns, shortened(run.result)]).rstrip())
+        line = "  ".join([str(moment), *columns, shortened(run.result)])
+        click.echo(visible(line.rstrip()))
 
 
 def _may_match(run: Run, wanted: RunFilter) -> bool:

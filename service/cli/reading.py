@@ -9,7 +9,7 @@ from operator import itemgetter
 import click
 from rich.table import Table
 
-from service.cli.console import as_json_option, pretty, print_json, print_table
+from service.cli.console import add_row, as_json_option, ids, pretty, print_json, print_table
 from service.cli.facts import progress_words, run_json, shortened
 from service.cli.finding import no_run, run_argument, whole_id
 from service.cli.following import follow_runs
@@ -61,9 +61,10 @@ def runs(  # noqa: PLR0913 - one parameter an option
     if as_json:
         print_json([run_json(run) for run in found])
         return
-    table = Table("run", "jobId", "status", "trigger", "attempt", "created (UTC)", "result")
+    table = Table(ids("run"), "jobId", "status", "trigger", "attempt", "created (UTC)", "result")
     for run in found:
-        table.add_row(
+        add_row(
+            table,
             run.id,
             run.job_id,
             run.status,
@@ -101,10 +102,10 @@ def print_run(settings: Settings, run_id: str, *, as_json: bool) -> None:
         return
     table = Table(show_header=False)
     for name, value in run_json(run).items():
-        table.add_row(name, value if isinstance(value, str) else pretty(value))
-    table.add_row("trace", trace_id(run) or "null")
+        add_row(table, name, value if isinstance(value, str) else pretty(value))
+    add_row(table, "trace", trace_id(run) or "null")
     said = "null" if headway is None else f"{progress_words(headway)} ({rfc3339(headway.at)})"
-    table.add_row("progress", said)
+    add_row(table, "progress", said)
     print_table(table)
     print_table(_timeline(run, story))
 
@@ -129,9 +130,9 @@ def _progress_json(headway: Headway | None) -> Json:
 def _timeline(run: Run, story: Story) -> Table:
     """Tell what happened to a run, and when."""
     table = Table("when (UTC)", "what", "how long", "why", title="Timeline")
-    table.add_row(rfc3339(run.created_at), f"accepted: {_origin(run)}")
+    add_row(table, rfc3339(run.created_at), f"accepted: {_origin(run)}")
     for moment, *columns in sorted([*_past(story), *_present(run)], key=itemgetter(0)):
-        table.add_row(rfc3339(moment), *columns)
+        add_row(table, rfc3339(moment), *columns)
     return table
 
 

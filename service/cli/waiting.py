@@ -8,16 +8,18 @@ import attrs
 import click
 from rich.console import Console
 from rich.status import Status as Spinner
+from rich.text import Text
 
 from service.cli.facts import progress_words
 from service.cli.finding import no_run
 from service.cli.times import duration
 from service.client import ask_service
 from service.core.run import Status
+from service.core.visible import visible
 from service.messages import Headway, ReadHeadway, ReadStanding, Standing
 from service.settings import Settings
 
-__all__ = ["UNFINISHED", "wait_for_end", "where_it_stands"]
+__all__ = ["UNFINISHED", "Teller", "wait_for_end", "where_it_stands"]
 
 UNFINISHED: Final = (Status.QUEUED, Status.RUNNING)
 
@@ -32,7 +34,7 @@ def wait_for_end(settings: Settings, run_id: str) -> Status:
     """
     pause = _PAUSE_LEAST_SECONDS
     with Console(stderr=True, markup=False).status(f"run {run_id}") as spinner:
-        teller = _Teller(run_id, spinner)
+        teller = Teller(run_id, spinner)
         while (standing := _standing(settings, run_id)).status in UNFINISHED:
             headway = None
             if standing.status is Status.RUNNING:
@@ -61,7 +63,7 @@ def where_it_stands(standing: Standing, headway: Headway | None, now: datetime) 
 
 
 @attrs.define
-class _Teller:
+class Teller:
     """On a terminal, one line that changes; else a line for each change."""
 
     _run_id: str
@@ -69,8 +71,10 @@ class _Teller:
     _told: tuple[Standing, Headway | None] | None = None
 
     def tell(self, standing: Standing, headway: Headway | None) -> None:
-        words = f"run {self._run_id} {where_it_stands(standing, headway, datetime.now(UTC))}"
-        self._spinner.update(words)
+        """Say where the run stands."""
+        stands = where_it_stands(standing, headway, datetime.now(UTC))
+        words = visible(f"run {self._run_id} {stands}")  # a task may note anything
+        self._spinner.update(Text(words))
         if not self._spinner.console.is_terminal and self._told != (standing, headway):
             click.echo(words, err=True)
         self._told = (standing, headway)

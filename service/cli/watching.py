@@ -14,7 +14,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from service.cli.console import as_json_option, print_json, print_table, styled, terminal
+from service.cli.console import (
+    add_row,
+    as_json_option,
+    ids,
+    print_json,
+    print_table,
+    styled,
+    terminal,
+)
 from service.cli.cron import upcoming
 from service.cli.jobs import workload_of
 from service.cli.times import duration, span
@@ -70,7 +78,8 @@ def stats(*, since: timedelta, as_json: bool) -> None:
         return
     table = Table("jobId", "runs", "ok", "failed", "cancelled", "p50", "p95", "waiting", "for")
     for job_id, (summary, queue, is_paused) in rows.items():
-        table.add_row(
+        add_row(
+            table,
             job_id,
             *(str(n) for n in (summary.runs, summary.ok, summary.failed, summary.cancelled)),
             duration(summary.p50_seconds),
@@ -227,21 +236,22 @@ def _drawn(view: _View) -> Group:
     if view.rates.accepted is not None and view.rates.ended is not None:
         facts.append(f"accepted {view.rates.accepted:.1f}/s")
         facts.append(f"ended {view.rates.ended:.1f}/s")
-    running = styled(Table("running", "jobId", "attempt", "for"))
+    running = styled(Table(ids("running"), "jobId", "attempt", "for"))
     for run in overview.running:
         age = (now - run.started_at) / timedelta(seconds=1)
-        running.add_row(run.id, run.job_id, f"{run.attempt}/{run.max_attempts}", duration(age))
+        add_row(running, run.id, run.job_id, f"{run.attempt}/{run.max_attempts}", duration(age))
     queues = styled(Table("waiting", "runs", "due for"))
     for queue in overview.queues:
         held = None in view.paused or queue.job_id in view.paused
-        queues.add_row(
+        add_row(
+            queues,
             queue.job_id,
             f"{queue.queued}{', paused' if held else ''}",
             duration(_age(queue, now)) or f"at {rfc3339(queue.oldest_due)}",
         )
     ticks = styled(Table("next tick (UTC)", "cron job", "runs"))
     for tick, cron_id, job_id in view.ticks:
-        ticks.add_row(rfc3339(tick), cron_id, job_id)
+        add_row(ticks, rfc3339(tick), cron_id, job_id)
     return Group("   ".join(facts), running, queues, ticks)
 
 

@@ -5,7 +5,6 @@ longer than container runtimes pass on in one piece.
 """
 
 import json
-import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Final, TypeAlias
 
 from structlog.dev import ConsoleRenderer
 
+from service.core.visible import visible, visible_lines
 from service.core.wire import Json
 from service.observability.exceptions import describe
 from service.observability.thin import KEY_CHARACTERS, cut, plain
@@ -28,7 +28,6 @@ Render: TypeAlias = "Callable[[float, str, Mapping[str, object]], bytes]"
 _STANDARD: Final = frozenset({"timestamp", "level", "message"})
 _SPECIAL: Final = frozenset({"event", "exc_info"})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
-_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 def json_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
@@ -56,16 +55,16 @@ def console_renderer(*, colors: bool) -> Render:
         shown: dict[str, object] = {
             "timestamp": _timestamp(at),
             "level": level,
-            "event": _visible(str(plain(event.get("event")))),
+            "event": visible(str(plain(event.get("event")))),
         }
         for name, value in event.items():
             if name not in _SPECIAL:
                 item = plain(value)
-                shown[_visible(_field(name))] = _visible(item) if isinstance(item, str) else item
+                shown[visible(_field(name))] = visible(item) if isinstance(item, str) else item
         error = event.get("exc_info")
         if isinstance(error, BaseException):
             story = "".join(traceback.format_exception(error)).rstrip("\n")
-            shown["exception"] = "\n".join(_visible(line) for line in story.split("\n"))
+            shown["exception"] = visible_lines(story)
         return f"{pretty(None, level, shown)}\n".encode()
 
     return console_line
@@ -77,21 +76,7 @@ def _field(name: str) -> str:
 
 
 def _encode(line: dict[str, Json]) -> bytes:
-    return f"{_visible(_ENCODER.encode(line))}\n".encode()
-
-
-def _visible(text: str) -> str:
-    """Escape as JSON does what could end a line elsewhere, drive a terminal or is not Unicode."""
-    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if character.isprintable():
-        return character
-    if "\ud800" <= character <= "\udfff":
-        return "\ufffd"  # a lone surrogate is no character; strict readers refuse even its escape
-    return json.dumps(character)[1:-1]
+    return f"{visible(_ENCODER.encode(line))}\n".encode()
 
 
 def _shortened(line: dict[str, Json]) -> dict[str, Json]:
