@@ -117,22 +117,7 @@ def _count(ended: Ended) -> None:
 
 
 def _log(ended: Ended) -> None:
-    run = ended.run
-    facts: dict[str, object] = {
-        "job_id": run.job_id,
-        "run_id": run.id,
-        "trigger": run.trigger,
-        "attempt": run.attempt,
-        "duration_ms": round(ended.seconds * 1000, 3),
-    }
-    if run.tick is not None and run.started_at is not None:
-        late = (run.started_at - run.tick) / timedelta(milliseconds=1)
-        facts |= {"cron_id": run.cron_id, "tick": run.tick, "late_ms": round(late, 3)}
-    match ended.outcome:
-        case Failure(message=message, exception=error):
-            facts |= {"error": message, "exc_info": error}
-        case Result(status="error", message=message):
-            facts |= {"error": message}
+    facts = _facts(ended)
     match ended.ending:
         case Ending.OK:
             log.info("run succeeded", status="ok", **facts)
@@ -153,3 +138,23 @@ def _log(ended: Ended) -> None:
                 status="running",
                 **facts,
             )
+
+
+def _facts(ended: Ended) -> dict[str, object]:
+    run = ended.run
+    facts: dict[str, object] = {
+        "job_id": run.job_id,
+        "run_id": run.id,
+        "trigger": run.trigger,
+        "attempt": run.attempt,
+        "duration_ms": round(ended.seconds * 1000, 3),
+    }
+    if run.tick is not None and run.started_at is not None:
+        late = (run.started_at - run.tick) / timedelta(milliseconds=1)
+        facts |= {"cron_id": run.cron_id, "tick": run.tick, "late_ms": round(late, 3)}
+    match ended.outcome:
+        case Failure(message=message, exception=error):
+            facts |= {"error": message, "exc_info": error}
+        case Result(status="error", message=message):
+            facts |= {"error": message}
+    return facts
