@@ -4,6 +4,7 @@ The class is the only list of variables: reading them, `service check` and the R
 come from it. A field is named as its variable, in lower case.
 """
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 _SHOWN_MAX: Final = 80
+
+_SOCKET_PATH_MAX_BYTES: Final = 107
+"""`sun_path` of unix(7) has 108, with the zero at its end."""
 
 
 class LogLevel(StrEnum):
@@ -235,7 +239,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
                 faults.append(f"{name}: {_quoted(held, kind)} is not {kind.accepts}")
     if faults:
         raise ConfigError("\n".join(faults))
-    return Settings(**values)
+    settings = Settings(**values)
+    _demand_short(settings.control_socket)
+    return settings
 
 
 def variables() -> list[Variable]:
@@ -257,6 +263,17 @@ def effective(settings: Settings, environ: Mapping[str, str]) -> list[Effective]
         )
         for field in attrs.fields(Settings)
     ]
+
+
+def _demand_short(path: Path) -> None:
+    """Refuse a socket, given or beside the database, whose path the system cannot hold."""
+    length = len(os.fsencode(path))
+    if length > _SOCKET_PATH_MAX_BYTES:
+        raise ConfigError(
+            f"CONTROL_SOCKET: {str(path)!r} is {length} bytes long; the path of a Unix socket has "
+            f"{_SOCKET_PATH_MAX_BYTES} at most, so choose a shorter one, or one relative to the "
+            "folder"
+        )
 
 
 def _shown(value: object) -> str:

@@ -30,9 +30,6 @@ CONNECTIONS_MAX: Final = 32
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for a question; an order to run a task also holds a payload, as large as a webhook's."""
 
-PATH_MAX_BYTES: Final = 107
-"""`sun_path` of unix(7) has 108, with the zero at its end."""
-
 log = get_logger("service.control")
 
 
@@ -43,12 +40,6 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
     A socket that a dead service left behind is replaced. Raises ConfigError when another service
     answers at `path`, or when it cannot be opened.
     """
-    length = len(os.fsencode(path))
-    if length > PATH_MAX_BYTES:
-        raise ConfigError(
-            f"CONTROL_SOCKET: {str(path)!r} is {length} bytes long; the path of a Unix socket has "
-            f"{PATH_MAX_BYTES} at most, so choose a shorter one, or one relative to the folder"
-        )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

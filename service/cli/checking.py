@@ -62,8 +62,8 @@ class _Report:
 def check(*, telemetry: bool, as_json: bool) -> None:
     """Show the settings in force, the tasks, and the cron jobs with their next ticks.
 
-    Exits with 78 and a line for each fault if the service would refuse to start, with 1 if
-    telemetry that is to be sent does not arrive.
+    Exits with 78 and a line for each fault of these, with 74 if the database would be refused,
+    with 1 if telemetry that is to be sent does not arrive.
     """
     report = _Report()
     try:

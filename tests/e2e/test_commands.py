@@ -1,7 +1,6 @@
 """`service runs`, `show` and `check`, beside a living service and beside a stopped one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -306,11 +305,12 @@ def test_jobs_that_cannot_be_loaded_are_78(home: Path, words: list[str]) -> None
 
 
 def test_control_socket_with_a_long_path_is_78(home: Path) -> None:
-    """The start is refused with the variable, and with what a path may have."""
-    path = home / ("x" * 120)
-    service = launch(home, CONTROL_SOCKET=os.fspath(path))
+    """Start and commands are refused with the variable, and with what a path may have."""
+    service = launch(home, CONTROL_SOCKET="x" * 108)
     assert service.wait() == 78
-    said = service.log_file.read_text(encoding="utf-8")
-    assert "CONTROL_SOCKET" in said
-    assert "107" in said
-    assert "Traceback" not in said
+    (said,) = service.log_file.read_text(encoding="utf-8").splitlines()
+    assert said.startswith("service: CONTROL_SOCKET: ")
+    assert "is 108 bytes long; the path of a Unix socket has 107 at most" in said
+    for words in (["check"], ["runs"]):
+        done = service.command(*words)
+        assert (done.returncode, done.stderr) == (78, f"{said}\n")

@@ -103,6 +103,19 @@ def test_the_control_socket_lies_beside_the_database() -> None:
     assert settings.control_socket == Path("/srv/a/control.sock")
 
 
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("CONTROL_SOCKET", "é" * 54),
+        ("RUN_STORE_SQLITE_PATH", "x" * 95 + "/a"),
+    ],
+)
+def test_a_control_socket_with_too_long_a_path_is_refused(name: str, held: str) -> None:
+    """Given or beside the database, a byte more than the system can hold is named as such."""
+    with pytest.raises(ConfigError, match=r"^CONTROL_SOCKET: .* is 108 bytes long; .* 107 at most"):
+        read_settings({name: held})
+
+
 def test_choices_are_read_in_any_case() -> None:
     """INFO is as good as info."""
     settings = read_settings({"LOG_LEVEL": "WARNING", "RUN_STORE": "Memory"})
