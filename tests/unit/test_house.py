@@ -109,6 +109,12 @@ def test_sqlite_stays_in_storage(path: Path) -> None:
             assert not SQL.match(node.value), f"{path}:{node.lineno}: SQL"
 
 
+def test_no_placeholder_has_a_number() -> None:
+    """Python 3.12 up to 3.12.3 takes `?1` for a name, and warns of it."""
+    for path in (HOUSE / "storage").rglob("*.py"):
+        assert not re.search(r"\?\d", path.read_text(encoding="utf-8")), path
+
+
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_no_channel_is_unbounded(path: Path) -> None:
     """Every queue has a size: memory channels take a finite one, and are made in few places."""

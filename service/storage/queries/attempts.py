@@ -29,15 +29,15 @@ def keep_attempt(  # noqa: PLR0913 - the columns
     db.execute(
         """
         INSERT OR REPLACE INTO past_attempts
-        SELECT seq, claim, attempt, started_at, ?3, ?4, json_extract(?5, '$.message')
-        FROM runs WHERE id = ?1 AND claim = ?2 AND status = 'running'
+        SELECT seq, claim, attempt, started_at, ?, ?, json_extract(?, '$.message')
+        FROM runs WHERE id = ? AND claim = ? AND status = 'running'
         """,
-        (run_id, claim, micros(now), ending, result),
+        (micros(now), ending, result, run_id, claim),
     )
     db.execute(
         """
         DELETE FROM past_attempts
-        WHERE run = (SELECT seq FROM runs WHERE id = ?1) AND claim <= ?2 - ?3
+        WHERE run = (SELECT seq FROM runs WHERE id = ?) AND claim <= ? - ?
         """,
         (run_id, claim, KEPT_MAX),
     )

@@ -45,12 +45,17 @@ def _(question: ReadTicks, db: sqlite3.Connection, _now: datetime) -> tuple[Tick
     rows = db.execute(
         """
         SELECT first, last, count, outcome FROM ticks
-        WHERE cron_id = ?1 AND last > ?2 AND first <= ?3 AND first >= coalesce(
-            (SELECT max(first) FROM ticks WHERE cron_id = ?1 AND first <= ?2), ?2
+        WHERE cron_id = :id AND last > :after AND first <= :until AND first >= coalesce(
+            (SELECT max(first) FROM ticks WHERE cron_id = :id AND first <= :after), :after
         )
-        ORDER BY first LIMIT ?4
+        ORDER BY first LIMIT :limit
         """,
-        (question.cron_id, micros(question.after), micros(question.until), question.limit),
+        {
+            "id": question.cron_id,
+            "after": micros(question.after),
+            "until": micros(question.until),
+            "limit": question.limit,
+        },
     )
     return tuple(_record(*row) for row in rows.fetchall())
 

@@ -18,7 +18,7 @@ _LAST = "\U0010ffff"
 @answer.register
 def _(question: FindRuns, db: sqlite3.Connection, _now: datetime) -> tuple[str, ...]:
     rows = db.execute(
-        "SELECT id FROM runs WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
         (question.prefix, question.prefix + _LAST, question.limit),
     )
     return tuple(row[0] for row in rows.fetchall())

@@ -94,7 +94,7 @@ def _(question: ReadNews, db: sqlite3.Connection, _now: datetime) -> News:
     rows = db.execute(
         f"""
         SELECT {RUN_COLUMNS}, seq FROM runs JOIN payloads USING (seq)
-        WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3
+        WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
         """,  # noqa: S608 - ours
         (after, last, question.limit),
     ).fetchall()
