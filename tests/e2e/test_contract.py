@@ -1,8 +1,12 @@
 """The HTTP contract, row by row, against the real process over real sockets."""
 
 import json
+import random
 import signal
 import socket
+import struct
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -113,6 +117,35 @@ def test_racing_copies_of_a_delivery_run_once(service: Service) -> None:
         ids = set(pool.map(post, range(64)))
     assert len(ids) == 1
     assert [run["id"] for run in service.runs() if run["deliveryId"] == "raced"] == [*ids]
+
+
+def test_hanging_up_leaves_the_store_right(service: Service) -> None:
+    """Who leaves mid-request has one run or none; who asks again has exactly one, and whole."""
+    rng = random.Random(1)
+    keys = [f"hung-up-{number}" for number in range(150)]
+    for number, key in enumerate(keys):
+        body = b'{"jobId": "echo", "payload": "whole"}'
+        head = f"POST /webhook HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n"
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        is_whole, is_rude = number % 5 != 0, number % 2 == 0
+        text = request if is_whole else request[:-1]
+        _leave(service, text, after_seconds=rng.random() / 100, is_rude=is_rude)
+    for key in keys:
+        again = service.post({"jobId": "echo", "payload": "whole"}, {"Idempotency-Key": key})
+        run = service.run_until(again.headers["X-Run-Id"], "ok")
+        assert run["result"] == {"status": "ok", "data": "whole"}
+    ours = Counter(run["deliveryId"] for run in service.runs())
+    assert [ours[key] for key in keys] == [1] * len(keys)
+
+
+def _leave(service: Service, text: bytes, *, after_seconds: float, is_rude: bool) -> None:
+    """Send `text` and leave at some point of its way; a rude farewell is RST, others are FIN."""
+    address = (service.client.base_url.host, service.client.base_url.port or 0)
+    with socket.create_connection(address) as client:
+        client.sendall(text)
+        time.sleep(after_seconds)
+        if is_rude:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_delivery_is_remembered_across_restarts() -> None:
