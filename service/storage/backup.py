@@ -186,14 +186,17 @@ def demand_target(target: Path, store: Path | None) -> None:
     """Raise BackupFailed unless a backup of `store` may be put at `target`."""
     if not target.parent.is_dir():
         raise BackupFailed(f"{target.parent}: there is no such folder")
-    if not target.exists():
-        return
+    if target.exists():
+        _demand_replaceable(target, store)
+    if log_of(target).exists():  # also of a file that was removed: it would spoil the copy
+        raise BackupFailed(f"{target}: is a database in use, for it has a log; name another file")
+
+
+def _demand_replaceable(target: Path, store: Path | None) -> None:
     if store is not None and store.exists() and target.samefile(store):  # never opened: see above
         raise BackupFailed(f"{target}: is the database itself; name another file")
     if not target.is_file() or not _is_ours(target):
         raise BackupFailed(f"{target}: is there and is no backup of ours; name another file")
-    if log_of(target).exists():
-        raise BackupFailed(f"{target}: is a database in use, for it has a log; name another file")
 
 
 @attrs.frozen

@@ -7,11 +7,15 @@ loses its savepoint. An error that loses the transaction loses the whole group. 
 failed fsync nothing is known about the disk any more, and StoreBroken ends the process; the next
 start reads what really is there. Checkpoints are ours rather than SQLite's automatic ones because
 those hide their errors.
+
+A file that is moved or removed stays open, and would take commits that no start finds again. So
+each commit looks whether the file and its log are still there under their names.
 """
 
 import contextlib
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -38,6 +42,8 @@ class Database:
 
     connection: sqlite3.Connection
     _log: Path | None
+    _files: Mapping[Path, os.stat_result]
+    """What is on disk, as it was when it was opened."""
     _groups_since_checkpoint: int = 0
 
     @classmethod
@@ -63,7 +69,10 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
-        return cls(connection, None if path is None else log_of(path))
+        if path is None:
+            return cls(connection, None, {})
+        log = log_of(path)
+        return cls(connection, log, {file: file.stat() for file in (path.resolve(), log)})
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -76,6 +85,7 @@ class Database:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
+                self._demand_files()
                 self.connection.execute("COMMIT")
             except BaseException:
                 self._roll_back()
@@ -83,6 +93,20 @@ class Database:
         except sqlite3.Error as error:
             raise classified(error) from error
         self._groups_since_checkpoint += 1
+
+    def _demand_files(self) -> None:
+        for file, opened in self._files.items():
+            try:
+                there = os.path.samestat(file.stat(), opened)
+            except FileNotFoundError:
+                there = False
+            except OSError as error:
+                raise StoreUnavailable(f"{file.name} is out of reach: {error.strerror}") from error
+            if not there:
+                raise StoreUnavailable(
+                    f"{file.name} was moved or removed: put it back, or save by `service backup` "
+                    "what was in it before the service ends"
+                )
 
     def _roll_back(self) -> None:
         try:

@@ -77,10 +77,10 @@ def log_of(path: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Return the size of a file in bytes, 0 if there is none."""
+    """Return the size of a file in bytes, 0 if there is none, or none to be seen."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
@@ -266,7 +266,8 @@ def _make_ready(connection: sqlite3.Connection, path: Path) -> None:
             _apply(connection, target, script)
         if missing:  # so that the header tells the version even after a kill
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        connection.execute("PRAGMA journal_mode = WAL")  # a restored backup may have another
+        connection.execute("PRAGMA journal_mode = WAL")  # a restored backup may have another,
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # and then no log yet
     except sqlite3.Error as error:
         raise StoreRefused(f"{path}: cannot be migrated: {error}") from error
 
