@@ -10,6 +10,7 @@ from tests.torture.syscalls import Fault
 
 SAMPLE: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55, 1000)
 STOP_SAMPLE: Final = (1, 3, 8, 21, 1000)
+LARGE_SAMPLE: Final = (1, 1000)
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +20,11 @@ def traceable() -> None:
 
 
 def attack(home: Path, fault: Fault) -> syscalls.Summary:
-    summary = syscalls.attack(home, fault, STOP_SAMPLE if fault.stopping else SAMPLE)
+    sample = STOP_SAMPLE if fault.stopping else LARGE_SAMPLE if fault.large else SAMPLE
+    summary = syscalls.attack(home, fault, sample)
     print(summary)  # noqa: T201 - shown when it fails
     assert summary.clean
+    assert summary.injected, "nothing failed"
     return summary
 
 
@@ -38,11 +41,14 @@ def test_failed_sync_ends_the_process(home: Path) -> None:
     assert attack(home, Fault("fdatasync", "EIO")).deaths
 
 
-@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
-@pytest.mark.parametrize("call", ["openat", "ftruncate"])
-def test_failed_open_or_cut_loses_nothing(home: Path, call: str, error: str) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("openat", "ENOSPC"), Fault("openat", "EIO"), Fault("ftruncate", "EIO", large=True)],
+    ids=str,
+)
+def test_failed_open_or_cut_loses_nothing(home: Path, fault: Fault) -> None:
     """Whatever else fails costs no run that was answered."""
-    assert not attack(home, Fault(call, error)).deaths
+    assert not attack(home, fault).deaths
 
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate"])

@@ -15,6 +15,9 @@ from tests.harness import launch, until
 from tests.torture.executions import JOBS, Execution, executions
 
 ORPHAN: Final = "orphan"
+HEALTH_SECONDS: Final = 1
+ORPHAN_SECONDS: Final = 2
+"""What is promised, on a machine that is not busy with something else."""
 
 
 @attrs.frozen
@@ -24,15 +27,18 @@ class Summary:
     queued: int
     first: str
     left_at_first_health: int
-    started_seconds: float
     health_seconds: float
     orphan_seconds: float
 
+    @property
+    def in_time(self) -> bool:
+        return self.health_seconds < HEALTH_SECONDS and self.orphan_seconds < ORPHAN_SECONDS
+
     def __str__(self) -> str:
         return (
-            f"{self.queued:,} queued runs: serving after {self.started_seconds:.2f} s, healthy "
-            f"after {self.health_seconds:.2f} s, first run ({self.first}) after "
-            f"{self.orphan_seconds:.2f} s"
+            f"{self.queued:,} queued runs: healthy after {self.health_seconds:.2f} s (promised: "
+            f"{HEALTH_SECONDS}), the first run ({self.first}) after {self.orphan_seconds:.2f} s "
+            f"(promised: {ORPHAN_SECONDS})"
         )
 
 
@@ -62,7 +68,6 @@ def attack(home: Path, *, queued: int) -> Summary:
     service = launch(home, JOBS, RUNNERS="1")  # several would start together, in any order
     try:
         service.ready()
-        started = time.monotonic() - clock
         answered = service.client.get("/_health")
         health = time.monotonic() - clock
         left = queued + 1 - len(executions(home))
@@ -79,7 +84,6 @@ def attack(home: Path, *, queued: int) -> Summary:
         queued=queued,
         first=first.run_id,
         left_at_first_health=left,
-        started_seconds=started,
         health_seconds=health,
         orphan_seconds=first.at - began,
     )

@@ -10,6 +10,8 @@ from typing import Final
 import attrs
 import httpx
 
+from service.core.wire import Json
+
 TASKS: Final = ("succeed", "succeed", "succeed", "fail", "retry", "hang", "thread")
 CLIENTS: Final = 4
 
@@ -49,7 +51,7 @@ class Answers:
             return self.unanswered.pop() if self.unanswered else None
 
 
-def send(client: httpx.Client, answers: Answers, delivery: str) -> bool:
+def send(client: httpx.Client, answers: Answers, delivery: str, payload: Json = None) -> bool:
     """Send a delivery once and note the answer; False when nobody answered.
 
     The delivery id says which task is wanted, so that a copy asks for the same.
@@ -57,7 +59,7 @@ def send(client: httpx.Client, answers: Answers, delivery: str) -> bool:
     try:
         answer = client.post(
             "/webhook",
-            json={"jobId": delivery.split("-", 1)[0]},
+            json={"jobId": delivery.split("-", 1)[0], "payload": payload},
             headers={"X-GitHub-Delivery": delivery},
         )
     except httpx.TransportError:

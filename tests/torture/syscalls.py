@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from service.cli.serving import EX_CRASHED
+from service.storage.database import LOG_BYTES_MAX
 from tests.harness import Service, launch, until
 from tests.torture.executions import JOBS
 from tests.torture.load import Answers, send
@@ -24,6 +25,8 @@ from tests.torture.postmortem import PostMortem
 STRACE: Final = shutil.which("strace")
 SETTINGS: Final = {"RUNNERS": "2"}
 WEBHOOKS: Final = ("succeed", "retry", "thread")
+LARGE: Final = "x" * (LOG_BYTES_MAX // len(WEBHOOKS))
+"""A payload of which a round's webhooks make a log that is written back and cut at once."""
 PATIENCE_SECONDS: Final = 20.0
 
 
@@ -34,9 +37,12 @@ class Fault:
     call: str
     error: str
     stopping: bool = False
+    large: bool = False
 
     def __str__(self) -> str:
-        return f"{self.call} {self.error}{' while stopping' if self.stopping else ''}"
+        stopping = " while stopping" if self.stopping else ""
+        large = " while the log is cut" if self.large else ""
+        return f"{self.call} {self.error}{stopping}{large}"
 
 
 @attrs.define
@@ -100,7 +106,9 @@ def _round(service: Service, fault: Fault, n: int, answers: Answers) -> bool:
     with _failing(service, fault, n) as trace:
         for task in WEBHOOKS:
             delivery = f"{task}-{fault.call}-{fault.error}-{n}"
-            if send(service.client, answers, delivery) and delivery in answers.run_of:
+            payload = LARGE if fault.large else None
+            sent = send(service.client, answers, delivery, payload)
+            if sent and delivery in answers.run_of:
                 _settle(service, answers.run_of[delivery])
         if fault.stopping:
             assert service.stop() in {0, EX_CRASHED}
