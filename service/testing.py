@@ -191,7 +191,7 @@ class _House:
     work: Workspace | None = None
 
     def now(self) -> datetime:
-        return self.start + timedelta(seconds=trio.current_time())
+        return self.start + timedelta(seconds=self.clock.current_time())  # also from a thread
 
     async def read(self) -> Mapping[str, str]:
         """Be the notebook of the run."""
