@@ -186,24 +186,47 @@ def test_a_line_may_be_put_from_within_put(pipe: tuple[int, int]) -> None:
     assert set(lines) == {b"said", b"finalized"}
 
 
-def test_a_lasting_fault_is_two_lines(pipe: tuple[int, int]) -> None:
-    """A fault is said when it begins and when it is over, however often it shows between."""
+def told_of_a_fault(
+    pipe: tuple[int, int], happenings: Iterator[tuple[float, str]]
+) -> list[dict[str, object]]:
+    """Let a collector fail and work at these seconds; return what was said of it."""
     reader, got = read_all(pipe[0])
-    clock = iter([10.0, 14.5])
+    times = [0.0]
     with logging_to(pipe[1], level="info", format=LogFormat.JSON):
         fault = Fault(
             get_logger("tests.fault"),
             broken="collector is gone",
             recovered="collector is back",
-            clock=lambda: next(clock),
+            clock=lambda: times[-1],
         )
-        fault.worked()
-        for number in range(100):
-            fault.failed(reason=number)
-        fault.worked()
-        fault.worked()
+        for at, what in happenings:
+            times.append(at)
+            fault.worked() if what == "works" else fault.failed(reason=what)
     os.close(pipe[1])
     reader.join()
-    began, ended = (json.loads(line) for line in got.splitlines())
-    assert (began["message"], began["reason"]) == ("collector is gone", 0)
-    assert (ended["failures"], ended["seconds"]) == (100, 4.5)
+    return [json.loads(line) for line in got.splitlines()]
+
+
+def test_a_lasting_fault_is_two_lines(pipe: tuple[int, int]) -> None:
+    """A fault is said when it begins and when it is over, however often it shows between."""
+    failing = [(10.0 + number, f"reason {number}") for number in range(100)]
+    began, ended = told_of_a_fault(
+        pipe, iter([(9.0, "works"), *failing, (110.5, "works"), (111.0, "works")])
+    )
+    assert (began["message"], began["reason"]) == ("collector is gone", "reason 0")
+    assert (ended["failures"], ended["seconds"]) == (100, 100.5)
+
+
+def test_a_fault_that_comes_and_goes_is_no_storm(pipe: tuple[int, int]) -> None:
+    """Every other delivery fails for two minutes: two lines a minute, and no failure uncounted."""
+    lines = told_of_a_fault(
+        pipe, ((second, "works" if second % 2 else "refused") for second in range(121))
+    )
+    said = [(line["message"], line.get("failures")) for line in lines]
+    assert said == [
+        ("collector is gone", None),
+        ("collector is back", 1),
+        ("collector is gone", None),
+        ("collector is back", 30),
+        ("collector is gone", None),
+    ]
