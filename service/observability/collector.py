@@ -7,12 +7,14 @@ a collector is one line when it begins, with its cause, and one when it is over.
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from io import BytesIO
 from typing import Final
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
+from service.observability.answers import beginning_of
 from service.observability.fault import Fault
 from service.observability.logs import get_logger
 from service.observability.thin import cut
@@ -111,14 +113,15 @@ class _Witness(HTTPAdapter):
     def send(  # noqa: PLR0913, PLR0917 - the signature of the library
         self,
         request: PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002 - as above
+        stream: bool = False,  # noqa: ARG002, FBT001, FBT002 - as above; the body is read here
         timeout: float | tuple[float | None, float | None] | None = None,
         verify: bool | str = True,  # noqa: FBT001, FBT002 - as above
         cert: str | tuple[str, str] | None = None,
         proxies: dict[str, str] | None = None,
     ) -> Response:
         try:
-            response = super().send(request, stream, timeout, verify, cert, proxies)
+            response = super().send(request, True, timeout, verify, cert, proxies)  # noqa: FBT003 - as above
+            response.raw = BytesIO(beginning_of(response.raw))
         except RequestException as error:
             self._hear(_root(error))
             raise

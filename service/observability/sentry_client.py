@@ -19,9 +19,11 @@ from sentry_sdk.consts import EndpointType
 from sentry_sdk.crons import MonitorStatus, capture_checkin
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.types import Event, Hint
+from urllib3 import HTTPResponse
 
 from service.core.results import Result
 from service.core.run import Failure, Run
+from service.observability.answers import beginning_of
 from service.observability.collector import Collector
 from service.observability.exceptions import kind_of
 from service.observability.export import SERVICE_NAME
@@ -31,7 +33,6 @@ from service.settings import Secret
 
 if TYPE_CHECKING:
     from sentry_sdk.types import MonitorConfig
-    from urllib3 import BaseHTTPResponse
 
 __all__ = ["make_client", "start_sentry"]
 
@@ -175,12 +176,16 @@ class _Transport(HttpTransport):
         self,
         method: str,
         endpoint_type: EndpointType,
-        body: object,
+        body: bytes,
         headers: Mapping[str, str],
-    ) -> "BaseHTTPResponse":
+    ) -> HTTPResponse:
         # The only place that sees how each delivery went; the SDK's own transports override it too.
+        url = self._auth.get_api_url(endpoint_type)
         try:
-            response = super()._request(method, endpoint_type, body, headers)
+            answer = self._pool.request(
+                method, url, body=body, headers=headers, preload_content=False
+            )
+            response = HTTPResponse(beginning_of(answer), answer.headers, answer.status)
         except Exception as error:
             self.collector.failed(error)
             raise
