@@ -1,5 +1,6 @@
 """The manifests of deploy/kubernetes/, rendered and held to Kubernetes' schemas and to the code."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Final, TypeVar
@@ -98,6 +99,21 @@ def test_a_wrong_field_is_found(path: tuple[str | int, ...], wrong: Json) -> Non
     at(manifest, *way, kind=dict)[last] = wrong
     with pytest.raises(kubernetes_validate.ValidationError):
         validate(manifest, KUBERNETES[-1])
+
+
+@both
+def test_amounts_are_kubernetes_quantities(folder: Path) -> None:
+    """Resources that exist, in units that exist: both are free text to the schemas."""
+    claim = at(of_kind(folder, "StatefulSet"), "spec", "volumeClaimTemplates", 0, kind=dict)
+    asked = [
+        *at(container(folder), "resources", kind=dict).values(),
+        at(claim, "spec", "resources", "requests", kind=dict),
+    ]
+    for amounts in asked:
+        assert isinstance(amounts, dict)
+        assert set(amounts) <= {"cpu", "memory", "storage"}
+        for amount in amounts.values():
+            assert re.fullmatch(r"[0-9]+(m|k|[KMGTPE]i|[MGTPE])?", str(amount))
 
 
 @both
