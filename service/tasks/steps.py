@@ -55,12 +55,15 @@ async def perform(step: Step, work: Workspace) -> Json:
         work.log.debug("step was done before", step=step.name)
         return decode(recorded)
     began_at = trio.current_time()
-    with work.doing(step.name), step_span(step.name):
+    work.underway.append(step.name)
+    with step_span(step.name):
         try:
             result = await work.record(step.name, await _result(step, work))
         except Exception as error:
             work.log.warning("step failed", **_facts(step, began_at), error=name_of(error))
             raise
+        finally:
+            work.leave(step.name)
     work.log.info("step done", **_facts(step, began_at))
     return decode(result)
 

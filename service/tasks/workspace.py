@@ -12,8 +12,7 @@ the attempt is doing has a moment to finish, or to ask for an earlier end; what 
 then is done again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NoReturn, Protocol
@@ -104,16 +103,6 @@ class Workspace:
     _reading: trio.Lock | None = attrs.field(default=None, init=False)
     _records: dict[str, str] | None = attrs.field(default=None, init=False)
 
-    @contextmanager
-    def doing(self, step: str) -> Iterator[None]:
-        """Hold that `step` is underway."""
-        self.underway.append(step)
-        try:
-            yield
-        finally:
-            if self.scope is None or not self.scope.cancel_called:
-                self.underway.remove(step)
-
     def take_name(self, name: str) -> None:
         """Let a step have `name`.
 
@@ -127,6 +116,11 @@ class Workspace:
                 f'kept under, so in a loop make it tell the rounds apart: f"{name} {{item}}"'
             )
         self._names.add(name)
+
+    def leave(self, step: str) -> None:
+        """Say that a step has ended, unless it was the end of the attempt that cut it off."""
+        if self.scope is None or not self.scope.cancel_called:
+            self.underway.remove(step)
 
     async def records(self) -> Mapping[str, str]:
         """Return what is recorded, read once.
