@@ -40,7 +40,8 @@ FLOORS: Final = (
 """From the roof down: a module may import what is on its own floor's package, or below."""
 
 SQL: Final = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\s",
+    r"\s*((SELECT|WITH|INSERT|REPLACE|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|SAVEPOINT|RELEASE)\s"
+    r"|(BEGIN|COMMIT|ROLLBACK|VACUUM|ANALYZE)\b)",
 )
 FILES: Final = sorted(HOUSE.rglob("*.py"))
 
