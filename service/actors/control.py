@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ log = get_logger("service.control")
 
 @contextmanager
 def open_control_socket(path: Path) -> Iterator[socket.socket]:
-    """Listen at `path` with mode 0600, and remove it at the end.
+    """Listen at `path` with mode 0600, and remove it at the end if that can be.
 
     A socket that a dead service left behind is replaced. Raises ConfigError when another service
     answers at `path`, or when it cannot be opened.
@@ -58,7 +58,8 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is out of reach by now is no fault of the end
+            path.unlink()
 
 
 def _remove_unless_alive(path: Path) -> None:

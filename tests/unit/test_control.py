@@ -84,6 +84,15 @@ def test_only_the_owner_may_connect(home: Path) -> None:
     assert not path.exists()
 
 
+def test_socket_out_of_reach_at_the_end_stays(home: Path) -> None:
+    """A folder that is gone, closed or read-only by then does not spoil the exit code."""
+    folder = home / "folder"
+    with open_control_socket(folder / "control.sock"):
+        folder.rename(home / "aside")
+        folder.touch()
+    assert (home / "aside" / "control.sock").is_socket()
+
+
 def test_socket_of_a_dead_service_is_replaced(home: Path) -> None:
     """What a kill left behind does not stop the next start."""
     path = home / "control.sock"
