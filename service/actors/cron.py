@@ -7,7 +7,7 @@ again, so a wrong wake-up costs a look and nothing else.
 
 import heapq
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -54,6 +54,9 @@ RETRY_SECONDS: Final = 1.0
 
 BATCH_MAX: Final = 200
 """Jobs that share a question to the store, so that webhooks come in between."""
+
+RUNS_MAX: Final = 1_000
+"""A question that enqueues so many runs takes in no further job, for the same reason."""
 
 log = get_logger("service.cron")
 
@@ -167,27 +170,29 @@ class Cron:
     async def _advance(self, indexes: Sequence[int], instant: datetime) -> None:
         ids = tuple(self.plans[index].job.id for index in indexes)
         states = await self.door.ask(ReadCronStates(ids))
-        decisions = {
-            index: decide(
-                self.plans[index].job,
-                self.plans[index].schedule,
-                states[self.plans[index].job.id],
-                instant,
-            )
-            for index in indexes
-        }
+        watermarks: dict[int, datetime] = {}
+        group: list[tuple[Plan, CronState, Decision]] = []
+        for index in indexes:
+            plan = self.plans[index]
+            state = states[plan.job.id]
+            decision = decide(plan.job, plan.schedule, state, instant)
+            watermarks[index] = decision.watermark
+            if decision.runs or decision.records:
+                group.append((plan, state, decision))
+            if sum(len(decided.runs) for _, _, decided in group) >= RUNS_MAX:
+                await self._commit(group, instant)
+                group = []
+        if group:
+            await self._commit(group, instant)
+        for index, watermark in watermarks.items():
+            self._look_again(index, watermark)
+
+    async def _commit(
+        self, group: Iterable[tuple[Plan, CronState, Decision]], instant: datetime
+    ) -> None:
         with ExitStack() as spans:
-            advances = tuple(
-                self._advance_of(
-                    self.plans[index], states[self.plans[index].job.id], decision, spans
-                )
-                for index, decision in decisions.items()
-                if decision.runs or decision.records
-            )
-            if advances:
-                self._cancel(await self.door.ask(AdvanceCron(advances)))
-        for index, decision in decisions.items():
-            self._look_again(index, decision.watermark)
+            advances = tuple(self._advance_of(*decided, spans) for decided in group)
+            self._cancel(await self.door.ask(AdvanceCron(advances)))
         _report(advances, instant)
 
     def _cancel(self, runs: Mapping[str, str]) -> None:

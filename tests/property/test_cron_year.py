@@ -165,6 +165,29 @@ async def test_a_clock_that_was_ahead_is_told_once(autojump_clock: MockClock) ->
     assert [round(line["seconds"], -4) for line in told] == [90_000, 80_000]
 
 
+async def test_a_catch_up_of_many_jobs_is_committed_in_parts(autojump_clock: MockClock) -> None:
+    """However many jobs catch up at once, no transaction is much larger than it must be."""
+    clock = Clock()
+    jobs = [
+        CronJob(
+            id=f"job-{number}",
+            schedule="* * * * *",
+            job_id="echo",
+            catch_up="all",
+            catch_up_max=600,
+            overlap="allow",
+        )
+        for number in range(7)
+    ]
+    async with store_behind_door(now=clock) as door:
+        await _keep_time(door, clock, jobs)
+        await trio.sleep(2 * 86_400)
+        with capture_logs() as lines:
+            await _keep_time(door, clock, jobs)
+    parts = [line["runs"] for line in lines if line["event"] == "ticks run late"]
+    assert parts == [1200, 1200, 1200, 600]
+
+
 async def _keep_time(door: Door, clock: Clock, jobs: list[CronJob]) -> None:
     """Run cron for an hour with these jobs."""
     cron = Cron(
