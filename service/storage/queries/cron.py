@@ -129,8 +129,8 @@ def _enqueue_tick(
 ) -> None:
     db.execute(
         "INSERT INTO ticks (cron_id, first, last, count, outcome, run_id) "
-        "VALUES (?1, ?2, ?2, 1, 'ran', ?3)",
-        (advance.cron_id, micros(run.tick), run.run_id),
+        "VALUES (:cron, :tick, :tick, 1, 'ran', :run)",
+        {"cron": advance.cron_id, "tick": micros(run.tick), "run": run.run_id},
     )
     inserted = db.execute(
         """
