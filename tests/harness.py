@@ -24,7 +24,7 @@ from service.messages import GetRun, RunFilter
 from service.settings import Settings, read_settings
 
 ROOT: Final = Path(__file__).parent.parent
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 60.0
 """Patience with a loaded machine; nothing is measured by it."""
 
 T = TypeVar("T")

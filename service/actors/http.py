@@ -77,7 +77,8 @@ class Web:
     async def accept(self, request: Request) -> Response:
         """Answer ``POST /webhook``: 202 once the run is on disk."""
         self._demand_secret(request.headers.get("Authorization"))
-        envelope = _envelope(await request.get_data(cache=False))
+        body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+        envelope = _envelope(body)
         task = self._task(envelope)
         accepted = await self._enqueue(task, envelope, self._delivery(request.headers))
         headers = {"X-Run-Id": accepted.run_id}
@@ -201,7 +202,7 @@ def make_app(web: Web) -> QuartTrio:
     return app
 
 
-def _envelope(body: bytes | str) -> Envelope:
+def _envelope(body: bytes) -> Envelope:
     try:
         return parse_envelope(body)
     except BadEnvelope as error:

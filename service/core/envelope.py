@@ -1,10 +1,27 @@
 """What a webhook's body must look like."""
 
+import re
+from itertools import islice
+from typing import Final
+
 import attrs
 
 from service.core.wire import Json, NotJson, decode, encode_decoded
 
-__all__ = ["BadEnvelope", "Envelope", "parse_envelope"]
+__all__ = ["ELEMENTS_MAX", "BadEnvelope", "Envelope", "parse_envelope"]
+
+ELEMENTS_MAX: Final = 1_000_000
+"""Commas and opening brackets of a body, which bound what Python makes of it: about 100 bytes each.
+
+GitHub's largest events have some 25 MB and far fewer; without a bound, 25 MB of tiny arrays would
+take forty times their size.
+"""
+
+_QUOTE: Final = ord('"')
+_TEXTS_AND_ELEMENTS: Final = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[,[{]',  # a text without an end, too: no byte is read twice
+    re.DOTALL,
+)
 
 
 class BadEnvelope(ValueError):
@@ -20,13 +37,14 @@ class Envelope:
     payload_json: str
 
 
-def parse_envelope(body: bytes | str) -> Envelope:
+def parse_envelope(body: bytes) -> Envelope:
     """Read ``{"jobId": "...", "payload": ...}``; a missing payload is null, other keys are ignored.
 
     Raises BadEnvelope with a message that names the field.
     """
     if not body:
         raise BadEnvelope('the body is empty; expected {"jobId": "...", "payload": ...}')
+    _demand_few_elements(body)
     try:
         envelope = decode(body)
     except NotJson as error:
@@ -44,6 +62,15 @@ def parse_envelope(body: bytes | str) -> Envelope:
         return Envelope(job_id, payload, encode_decoded(payload))
     except NotJson as error:
         raise BadEnvelope(f"payload: {error}") from None
+
+
+def _demand_few_elements(body: bytes) -> None:
+    if len(body) <= ELEMENTS_MAX or sum(map(body.count, (b",", b"[", b"{"))) <= ELEMENTS_MAX:
+        return
+    found = _TEXTS_AND_ELEMENTS.finditer(body)  # for texts may hold commas, too
+    elements = (match for match in found if body[match.start()] != _QUOTE)
+    if sum(1 for _ in islice(elements, ELEMENTS_MAX + 1)) > ELEMENTS_MAX:
+        raise BadEnvelope(f"the body has more than {ELEMENTS_MAX:,} commas and opening brackets")
 
 
 def _kind(value: Json) -> str:

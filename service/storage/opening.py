@@ -145,7 +145,8 @@ def _tear_down(building: Path) -> None:
 
 
 def _build(path: Path) -> None:
-    connection = _connect(f"file:{quote(str(path))}?mode=rwc")
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # payloads may be secret
+    connection = _connect(f"file:{quote(str(path))}?mode=rw")
     try:
         _prepare_new(connection)
         connection.execute("PRAGMA journal_mode = WAL")

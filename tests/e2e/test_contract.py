@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from service.core.wire import Json
-from tests.harness import Service, serving, short_home
+from tests.harness import Service, serving, short_home, until
 
 JOBS = """
 import attrs, trio
@@ -191,6 +191,16 @@ def test_bad_body_is_400_and_names_the_place(service: Service, body: bytes, name
     assert len(service.runs()) == before
 
 
+def test_a_body_of_tiny_arrays_is_400(guarded: Service) -> None:
+    """A body that would take forty times its size is refused before it is parsed."""
+    answer = guarded.client.post(
+        "/webhook",
+        content=b'{"jobId": "echo", "payload": [' + b"[]," * 500_000 + b"1]}",
+        headers={"Authorization": f"Bearer {SECRET}"},
+    )
+    assert "more than 1,000,000 commas" in refused(answer, 400)
+
+
 @pytest.mark.parametrize(
     "payload", [2**63, -(2**70), 1.5e300, "\U0001f600", {"a": {"b": [[], {}]}}, [None, True]]
 )
@@ -309,10 +319,12 @@ def test_request_while_stopping_is_stored() -> None:
 
 def _until_stopping(service: Service) -> httpx.Response:
     """Return the first answer that says that the service is stopping."""
-    while True:
+
+    def stopping() -> httpx.Response | None:
         answer = service.client.get("/_health")
-        if answer.status_code != 200:
-            return answer
+        return None if answer.status_code == 200 else answer
+
+    return until(stopping, "the service is stopping")
 
 
 def test_sigterm_when_idle_exits_0() -> None:
