@@ -4,7 +4,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import attrs
 import trio
@@ -31,6 +31,7 @@ from service.observability.loop import LoopWatch
 from service.observability.metrics import delivery_repeated
 from service.observability.traces import current_context, enqueue_span
 from service.pulse import Pulse
+from service.serving import WholeRequest
 from service.settings import Settings
 from service.tasks.loading import Workload
 from service.tasks.payloads import PayloadError, structure
@@ -46,7 +47,7 @@ PULSE_SECONDS: Final = 90.0
 
 DELIVERY_ID_MAX: Final = 256
 
-View: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+View: TypeAlias = "Callable[[WholeRequest], Awaitable[Response]]"
 
 log = get_logger("service.http")
 
@@ -74,11 +75,10 @@ class Web:
     stopping: trio.Event
     now: Callable[[], datetime]
 
-    async def accept(self, request: Request) -> Response:
+    async def accept(self, request: WholeRequest) -> Response:
         """Answer ``POST /webhook``: 202 once the run is on disk."""
         self._demand_secret(request.headers.get("Authorization"))
-        body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
-        envelope = _envelope(body)
+        envelope = _envelope(request.whole)
         task = self._task(envelope)
         accepted = await self._enqueue(task, envelope, self._delivery(request.headers))
         headers = {"X-Run-Id": accepted.run_id}
@@ -139,7 +139,7 @@ class Web:
                 delivery_repeated()
         return accepted
 
-    async def health(self, request: Request) -> Response:
+    async def health(self, request: WholeRequest) -> Response:
         """Tell whether the service can do its work, or with ``?live`` only whether it is alive."""
         if "live" not in request.args:
             await self._demand_health()
@@ -176,7 +176,7 @@ class Site(QuartTrio):
         """Have the request answered by its view, and what is refused in our shape."""
         try:
             path = request.scope["path"]  # `request.path` has lost slashes at its beginning
-            return await self._view(path, request.method)(request)
+            return await self._view(path, request.method)(cast("WholeRequest", request))
         except Refused as refusal:
             return _error(refusal.status, refusal.message, refusal.headers)
         except HTTPException as error:  # what Quart refuses

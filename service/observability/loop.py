@@ -3,12 +3,13 @@
 Theory of operation
 -------------------
 While one task computes or blocks, no other task of the loop moves: no request is answered, no run
-is claimed, no signal is obeyed. trio tells an instrument when a task's step begins and when it
-ends, so the end of a long step is seen exactly, with the task that took it. A thread looks in
-between, because a step that never ends would never be told otherwise: it says what the task is and
-the place in its code where it is held, once for each holding.
+is claimed, no signal is obeyed. The loop runs in turns: it waits for something to happen, and then
+lets each task that can move make a step. trio tells an instrument when a turn begins and ends,
+which costs next to nothing; it would tell of each step, too, for 5 % of all processor time.
 
-It costs each step of a task 1 to 2 µs where the shortest step there is takes 5 to 7 µs.
+So a thread looks at turns that take long. A task at which two looks of one turn find the loop's
+thread is holding the loop: it is told then, with the place in its code, for it may never let go;
+and once more when the turn has ended. Which task it is can be read from the thread's frames.
 """
 
 import sys
@@ -27,7 +28,7 @@ from service.observability.logs import get_logger
 __all__ = ["HELD_SECONDS", "Holding", "LoopWatch", "watched_loop"]
 
 HELD_SECONDS: Final = 0.5
-"""A step of a task that takes longer is told."""
+"""A task that holds the loop for longer is told, though one that lets go soon after may not be."""
 
 GRAVE_SECONDS: Final = 1.0
 """Whoever asks for health in a holding of this length gets no answer within Kubernetes' timeout."""
@@ -35,7 +36,7 @@ GRAVE_SECONDS: Final = 1.0
 GRAVE_FOR_SECONDS: Final = 10.0
 """So long after a grave holding those are told who did not ask during it."""
 
-_LOOK_SECONDS: Final = HELD_SECONDS / 2
+_LOOK_SECONDS: Final = HELD_SECONDS / 4
 
 log = get_logger("service.loop")
 
@@ -51,62 +52,98 @@ class Holding:
     """By `time.monotonic`."""
 
 
+@attrs.frozen(eq=False)
+class _Holder:
+    """A task at which a look found the loop, in the turn that began at `turn`."""
+
+    task: trio.lowlevel.Task
+    turn: float
+    since: float
+    """Not later than the task began to hold the loop, on `time.monotonic`'s clock as all times."""
+
+
 @attrs.define(eq=False)
 class LoopWatch(trio.abc.Instrument):
     """Watches the loop of the thread in which it was made."""
 
+    root: trio.lowlevel.Task
     last: Holding | None = None
     """The last holding that has ended."""
-    _task: trio.lowlevel.Task | None = None
-    _since: float = attrs.field(factory=time.monotonic)
+    _turn: float | None = None
+    """When the loop's turn began; None while it waits."""
+    _told: _Holder | None = None
+    """Who holds the loop for so long that it has been told."""
     _thread: int = attrs.field(factory=threading.get_ident)
     _closing: threading.Event = attrs.field(factory=threading.Event)
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Take the time: trio calls this."""
-        self._since = time.monotonic()
-        self._task = task
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
+        """Note that a turn begins: trio calls this."""
+        self._turn = time.monotonic()
 
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Tell when it took too long: trio calls this."""
-        self._task = None
-        now = time.monotonic()
-        if now - self._since > HELD_SECONDS:
-            self._let_go(task, now)
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
+        """Note that the turn has ended, and tell if it was held: trio calls this."""
+        self._turn = None
+        if self._told is not None:
+            self._let_go(self._told)
+            self._told = None
 
-    def _let_go(self, task: trio.lowlevel.Task, now: float) -> None:
-        seconds = now - self._since
-        self.last = Holding(task.name, _names(task), seconds, now)
+    def _let_go(self, holder: _Holder) -> None:
+        self.last = _holding(holder)
         log.warning(
             "a task held the event loop",
-            task=task.name,
-            seconds=round(seconds, 3),
+            task=self.last.task,
+            seconds=round(self.last.seconds, 3),
             **self.last.names,
         )
 
     def held_lately(self) -> Holding | None:
-        """Return the last holding, if it was long and ended a moment ago."""
-        held = self.last
+        """Return the last holding, also of this turn, if it was long and ended a moment ago."""
+        held = self.last if self._told is None else _holding(self._told)
         if held is None or held.seconds < GRAVE_SECONDS:
             return None
         return held if time.monotonic() - held.ended_at < GRAVE_FOR_SECONDS else None
 
     def look(self) -> None:
         """Tell who holds the loop until `close` is called; to be run in a thread of its own."""
-        told = 0.0
+        found: _Holder | None = None
         while not self._closing.wait(_LOOK_SECONDS):
-            task, since = self._task, self._since
-            seconds = time.monotonic() - since
-            if task is None or seconds <= HELD_SECONDS or since == told:
+            turn, now = self._turn, time.monotonic()
+            if turn is None or now - turn < _LOOK_SECONDS:
                 continue
-            told = since
-            log.warning(
-                "a task holds the event loop",
-                task=task.name,
-                seconds=round(seconds, 3),
-                place=self._place(),
-                **_names(task),
-            )
+            task = self._running()
+            if task is None:
+                continue
+            if found is None or found.turn != turn:
+                found = _Holder(task, turn, since=turn)
+            elif found.task is not task:
+                found = _Holder(task, turn, since=now - _LOOK_SECONDS)
+            elif now - found.since > HELD_SECONDS and self._told is not found:
+                self._tell(found)
+
+    def _tell(self, found: _Holder) -> None:
+        self._told = found
+        if self._turn != found.turn:  # it has just ended, and the end may not have seen it
+            self._told = None
+            return
+        log.warning(
+            "a task holds the event loop",
+            task=found.task.name,
+            seconds=round(time.monotonic() - found.since, 3),
+            place=self._place(),
+            **_names(found.task),
+        )
+
+    def _running(self) -> trio.lowlevel.Task | None:
+        """Return the task whose step the loop's thread is in, None between two steps."""
+        frames = set()
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - there is no other way
+        while frame is not None:
+            frames.add(frame)
+            frame = frame.f_back
+        try:
+            return next((each for each in _family(self.root) if _frame_of(each) in frames), None)
+        except RuntimeError:  # what is walked through has changed: the loop goes on
+            return None
 
     def _place(self) -> str:
         """Return the innermost place in the code that the loop's thread is at."""
@@ -118,6 +155,25 @@ class LoopWatch(trio.abc.Instrument):
     def close(self) -> None:
         """End `look`."""
         self._closing.set()
+
+
+def _family(root: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+    """Yield a task and all that it has started."""
+    tasks = [root]
+    while tasks:
+        task = tasks.pop()
+        yield task
+        for nursery in task.child_nurseries:
+            tasks.extend(nursery.child_tasks)
+
+
+def _frame_of(task: trio.lowlevel.Task) -> object:
+    return getattr(task.coro, "cr_frame", None)
+
+
+def _holding(holder: _Holder) -> Holding:
+    now = time.monotonic()
+    return Holding(holder.task.name, _names(holder.task), now - holder.since, now)
 
 
 def _names(task: trio.lowlevel.Task) -> dict[str, object]:
@@ -134,8 +190,11 @@ def _names(task: trio.lowlevel.Task) -> dict[str, object]:
 
 @contextmanager
 def watched_loop() -> Iterator[LoopWatch]:
-    """Watch the loop that runs; enter it within `trio.run`."""
-    watch = LoopWatch()
+    """Watch the loop that runs. Raises RuntimeError outside of `trio.run`."""
+    root = trio.lowlevel.current_root_task()
+    if root is None:
+        raise RuntimeError("no loop runs that could be watched")
+    watch = LoopWatch(root)
     thread = threading.Thread(target=watch.look, name="loop watch", daemon=True)
     trio.lowlevel.add_instrument(watch)
     thread.start()

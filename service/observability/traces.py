@@ -92,7 +92,9 @@ class Span:
 
     def outcome(self, word: str) -> None:
         """Keep how it ended: ok, error, retry, interrupted, cancelled, timeout, ..."""
-        self._span.set_attribute("outcome", word)
+        self._span.set_attribute(
+            "outcome", str(word)
+        )  # plainly: an enumeration costs ten times as much
 
 
 def request_span(

@@ -11,8 +11,9 @@ where the fault would be:
 - `limits`: the numbers.
 """
 
+from service.serving.exchange import WholeRequest
 from service.serving.limits import Limits
 from service.serving.listening import listen
 from service.serving.server import serve
 
-__all__ = ["Limits", "listen", "serve"]
+__all__ = ["Limits", "WholeRequest", "listen", "serve"]

@@ -2,7 +2,8 @@
 
 Quart reads the body in a second task, which also waits for the client to leave. Here the body is
 whole before the app starts, and the server itself cancels the app of a client that left; it bounds
-the time for sending, too. So there is nothing left to do side by side.
+the time for sending, too. So there is nothing left to do side by side, or to wait for: the body is
+`request.whole`, and Quart's own ways to it find none.
 """
 
 from typing import cast
@@ -12,8 +13,15 @@ from quart.typing import ResponseTypes
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers.request import TrioRequest
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "WholeRequest"]
+
+
+class WholeRequest(TrioRequest):
+    """A request whose body has come."""
+
+    whole: bytes = b""
 
 
 class Exchange(TrioASGIHTTPConnection):
@@ -21,9 +29,9 @@ class Exchange(TrioASGIHTTPConnection):
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Have the request answered; Cancelled means that its client left or the server ends."""
-        request = self._create_request_from_scope(send)
+        request = cast("WholeRequest", self._create_request_from_scope(send))
         message = cast("HTTPRequestEvent", await receive())
-        request.body.set_result(message["body"])
+        request.whole = message["body"]
         await self._send_response(send, await self.app.handle_request(request))
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:

@@ -11,8 +11,8 @@ class Limits:
     """Bounds of the server; the defaults are for GitHub's webhooks behind a proxy.
 
     Of memory, bodies take at most `connections` times (`small_body_bytes` + one packet of 64 KiB)
-    plus three times `large_bodies_bytes` (ours, Quart's and the handler's copy), and whatever the
-    handlers make of them.
+    plus twice `large_bodies_bytes` (what has come, and the handler's copy), and whatever handlers
+    make of them.
     """
 
     body_bytes: int = 25 * 2**20

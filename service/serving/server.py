@@ -12,7 +12,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
 
 from service.serving.connection import Connection
-from service.serving.exchange import Exchange
+from service.serving.exchange import Exchange, WholeRequest
 from service.serving.http1 import Shared
 from service.serving.limits import Limits, Room
 
@@ -127,5 +127,6 @@ def _config(log: logging.Logger, limits: Limits) -> Config:
 def _fit_to_the_server(app: QuartTrio) -> None:
     """Have each bound in one place, and what a handler does not expect logged and answered here."""
     app.asgi_http_class = Exchange
+    app.request_class = WholeRequest
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROPAGATE_EXCEPTIONS"] = True

@@ -5,6 +5,7 @@ import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import attrs
 import h11
@@ -12,7 +13,7 @@ import trio
 from quart import ResponseReturnValue, request
 from quart_trio import QuartTrio
 
-from service.serving import Limits, listen, serve
+from service.serving import Limits, WholeRequest, listen, serve
 
 NEVER = 10**6  # seconds: longer than any test; a test that needs the bound hangs, and fails
 PATIENT = Limits(
@@ -189,7 +190,7 @@ def _furnish(house: House) -> None:
 
     @app.post("/echo")
     async def echo() -> ResponseReturnValue:
-        return await request.get_data()
+        return cast("WholeRequest", request).whole
 
     @app.route("/wait", methods=["GET", "POST"])
     async def wait() -> ResponseReturnValue:
