@@ -14,6 +14,7 @@ import click
 
 from service.core.errors import ConfigError, StoreRefused
 from service.core.wire import is_unicode
+from service.garbage import expect_no_garbage
 
 __all__ = ["EX_CONFIG", "EX_INTERRUPTED", "EX_STORE", "EX_UNAVAILABLE", "main"]
 
@@ -112,6 +113,7 @@ def run() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # as PID 1 they would have no effect yet
         signal.signal(number, lambda *_: os._exit(0))
+    expect_no_garbage()
     from service.cli.serving import run_service
 
     sys.exit(run_service(os.environ))

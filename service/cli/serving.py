@@ -13,6 +13,7 @@ import outcome
 import trio
 
 from service.actors.control import open_control_socket
+from service.garbage import expect_garbage
 from service.house import House, Trades
 from service.monitoring import monitors_of
 from service.observability.exceptions import flattened
@@ -75,6 +76,7 @@ def _run(settings: Settings, trades: Trades, stack: ExitStack) -> int:
         hard_exit_after=watchdog.end_within,
         leave=leave,
     )
+    expect_garbage()
     return ended(outcome.capture(trio.run, supervise, house, trades))
 
 

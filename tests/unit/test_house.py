@@ -14,7 +14,13 @@ HOUSE: Final = Path(service.__file__).parent
 FLOORS: Final = (
     ("service.__main__",),
     ("service.cli",),
-    ("service.supervisor", "service.watchdog", "service.signals", "service.monitoring"),
+    (
+        "service.supervisor",
+        "service.watchdog",
+        "service.signals",
+        "service.monitoring",
+        "service.garbage",
+    ),
     ("service.house",),
     ("service.actors",),
     (
