@@ -40,6 +40,7 @@ from service.observability.metrics import group_committed, group_lost
 from service.storage import queries
 from service.storage.backup import COPYING, Copier
 from service.storage.database import Database
+from service.storage.group import answer_all
 
 __all__ = ["run_store"]
 
@@ -108,10 +109,7 @@ def _serve_group(
     """Answer a group in one transaction; on return it is on disk."""
     changes_before = database.connection.total_changes
     with database.transaction() as db:
-        verdicts = [
-            database.within_savepoint(partial(queries.answer, question, db, now))
-            for question in questions
-        ]
+        verdicts = answer_all(database, questions, now)
         runs = queue.claim(db, now, claims) if claims else []
         next_due = queue.next_due(db, now)  # also for claims that are parked while this commits
     return _Served(verdicts, runs, next_due, database.connection.total_changes > changes_before)

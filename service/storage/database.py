@@ -2,11 +2,10 @@
 
 Theory of operation
 -------------------
-A group of questions shares one transaction, each in a savepoint of its own: a question that fails
-loses its savepoint. An error that loses the transaction loses the whole group. After a
-failed fsync nothing is known about the disk any more, and StoreBroken ends the process; the next
-start reads what really is there. Checkpoints are ours rather than SQLite's automatic ones because
-those hide their errors.
+A group of questions shares one transaction, in which a question that fails loses a savepoint. An
+error that loses the transaction loses the whole group. After a failed fsync nothing is known about
+the disk any more, and StoreBroken ends the process; the next start reads what really is there.
+Checkpoints are ours rather than SQLite's automatic ones because those hide their errors.
 
 A file that is moved or removed stays open, and would take commits that no start finds again. So
 each commit looks whether the file and its log are still there under their names.

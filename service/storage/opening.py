@@ -36,6 +36,8 @@ CHECK_SECONDS: Final = 0.3
 
 _LOCK_WAIT_SECONDS: Final = 2.0
 _HEADER_BYTES: Final = 100
+_STATEMENTS_KEPT: Final = 512
+"""Prepared statements: all there are, those of several rows with each number of rows."""
 
 
 def open_connection(path: Path | None) -> sqlite3.Connection:
@@ -94,7 +96,12 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        uri, uri=True, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        uri,
+        uri=True,
+        timeout=_LOCK_WAIT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_KEPT,
     )
 
 

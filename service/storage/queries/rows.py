@@ -1,5 +1,7 @@
 """How facts are laid out in rows: instants are microseconds since 1970, a run is 18 columns."""
 
+import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -7,6 +9,9 @@ from service.core.run import Run, Status, Trigger
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+ROWS_MAX: Final = 64
+"""Rows of a statement: each number of them is a statement of its own, which Python keeps ready."""
 
 RUN_COLUMNS: Final = """
     runs.id, job_id, status, "trigger", attempt, max_attempts, crashes, claim, body, result,
@@ -51,3 +56,14 @@ def micros(moment: datetime) -> int:
 def instant(count: int) -> datetime:
     """Return the instant that a column holds."""
     return _EPOCH + count * _MICROSECOND
+
+
+def insert_rows(
+    db: sqlite3.Connection, statement: str, rows: Sequence[tuple[str | int | None, ...]]
+) -> None:
+    """Insert rows by a statement that ends in VALUES, `ROWS_MAX` of them in each step."""
+    for begin in range(0, len(rows), ROWS_MAX):
+        part = rows[begin : begin + ROWS_MAX]
+        row = f"({', '.join('?' * len(part[0]))})"
+        values = [value for each in part for value in each]
+        db.execute(f"{statement} {', '.join([row] * len(part))}", values)

@@ -1,4 +1,4 @@
-"""The life of a run: enqueued, ended, put back, taken in again after a crash.
+"""The life of a run once it is enqueued: ended, put back, taken in again after a crash.
 
 Every change of state names the state it leaves (``WHERE status = ...``) and a runner's changes
 name its claim, so a question that comes too late changes nothing and says so.
@@ -10,47 +10,11 @@ from datetime import datetime
 from service.core.results import Result
 from service.core.run import CRASHES_MAX, Status
 from service.core.wire import encode
-from service.messages import Accepted, Enqueue, Finish, Probe, Recover, Recovered, Release, Retry
+from service.messages import Finish, Probe, Recover, Recovered, Release, Retry
 from service.storage.queries.answering import answer
 from service.storage.queries.attempts import keep_attempt
 from service.storage.queries.reading import run_at
 from service.storage.queries.rows import micros
-
-
-@answer.register
-def _(question: Enqueue, db: sqlite3.Connection, now: datetime) -> Accepted:
-    moment = micros(now)
-    delivery = question.delivery
-    if delivery is not None:
-        seen = db.execute(
-            "SELECT run_id, job_id FROM deliveries WHERE key = ? AND seen_at > ?",
-            (delivery.key, micros(now - delivery.window)),
-        ).fetchone()
-        if seen is not None:
-            return Accepted(run_id=seen[0], job_id=seen[1], replayed=True)
-        db.execute(
-            "INSERT OR REPLACE INTO deliveries (key, run_id, job_id, seen_at) VALUES (?, ?, ?, ?)",
-            (delivery.key, question.run_id, question.job_id, moment),
-        )
-    inserted = db.execute(
-        """
-        INSERT INTO runs (id, job_id, status, "trigger", max_attempts, created_at, due_at,
-                          delivery_id, trace_context)
-        VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?)
-        """,
-        (
-            question.run_id,
-            question.job_id,
-            question.trigger,
-            question.max_attempts,
-            moment,
-            moment,
-            None if delivery is None else delivery.id,
-            question.trace_context,
-        ),
-    )
-    db.execute("INSERT INTO payloads VALUES (?, ?)", (inserted.lastrowid, question.payload))
-    return Accepted(run_id=question.run_id, job_id=question.job_id, replayed=False)
 
 
 @answer.register
