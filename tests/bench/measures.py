@@ -22,12 +22,18 @@ __all__ = ["MEASURES"]
 
 def accept(rounds: int, seconds: float) -> Iterator[Row]:
     """Durable accepted webhooks against bare, with runs going on beside it."""
+    with bare() as base:
+        yield from _accept(base, rounds, seconds)
+        yield from _accept(base, rounds, seconds, RUNNERS="16")
+
+
+def _accept(base: Side, rounds: int, seconds: float, **settings: str) -> Iterator[Row]:
     ours: list[Load] = []
     ceiling: list[Load] = []
     costs: list[float] = []
     least_costs: list[float] = []
     before = after = 0.0
-    with bare() as base, short_home() as home, service(home) as (side, running):
+    with short_home() as home, service(home, **settings) as (side, running):
         for _ in range(rounds):
             ceiling.append(_press(base, seconds, least_costs))
             before = time.time()
@@ -41,16 +47,16 @@ def accept(rounds: int, seconds: float) -> Iterator[Row]:
             f"SELECT count(*) FROM runs WHERE finished_at BETWEEN {before * 1e6} AND {after * 1e6}",  # noqa: S608
         )[0][0]
     assert not any(load.failed for load in (*ours, *ceiling))
-    speed = median(ours, "per_second") / median(ceiling, "per_second")
+    with_what = "".join(f", {name}={value}" for name, value in settings.items())
     yield Row("bare, answers a second", median(ceiling, "per_second"), "1/s")
-    yield Row("accepted a second ÷ bare", speed, "", "≥ 0.90")
+    speed = median(ours, "per_second") / median(ceiling, "per_second")
+    yield Row(f"accepted a second ÷ bare{with_what}", speed, "", "≥ 0.90")
     cost = statistics.median(costs) / statistics.median(least_costs)
     yield Row("processor time an answer, runs included ÷ bare", cost, "", "≤ 1.1")
-    yield Row(
-        "p99 of accepting ÷ bare", median(ours, "p99_ms") / median(ceiling, "p99_ms"), "", "≤ 1.3"
-    )
+    p99 = median(ours, "p99_ms") / median(ceiling, "p99_ms")
+    yield Row(f"p99 of accepting ÷ bare{with_what}", p99, "", "≤ 1.3")
     share = done / (ours[-1].per_second * seconds)
-    yield Row("finished ÷ accepted, during the load", share, "", "≥ 0.5")
+    yield Row(f"finished ÷ accepted, during the load{with_what}", share, "", "≥ 0.5")
     yield Row("memory after the load", memory, "MiB")
 
 
