@@ -15,8 +15,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, ParentBased
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AnyValue
 
+from service.observability.attempts import Ending
 from service.observability.encoding import Encoder
 from service.observability.recording import Record, Recorder
+from service.observability.traces import step_span, tracer_is
 
 RESOURCE = Resource({"service.name": "test", "process.command_args": ("a", "b")})
 FACTS: dict[str, AnyValue] = {"text": "ä", "yes": True, "whole": -7, "part": 0.5}
@@ -103,6 +105,14 @@ def test_a_record_is_sent_as_the_sdks_span_is(
     [reference] = memory.get_finished_spans()
     [record] = kept
     assert sent(record) == sent(reference)
+
+
+def test_an_outcome_is_told_as_plain_text() -> None:
+    """An enumeration's member would take every attempt's span the slow way through the encoder."""
+    made, kept = recorder()
+    with tracer_is(made), step_span("a") as span:
+        span.outcome(Ending.OK)
+    assert type(kept[0].attributes["outcome"]) is str
 
 
 def test_ours_and_the_libraries_spans_share_a_request() -> None:
