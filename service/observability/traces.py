@@ -92,9 +92,8 @@ class Span:
 
     def outcome(self, word: str) -> None:
         """Keep how it ended: ok, error, retry, interrupted, cancelled, timeout, ..."""
-        self._span.set_attribute(
-            "outcome", str(word)
-        )  # plainly: an enumeration costs ten times as much
+        plain = str(word)  # a member of an enumeration is slow to encode
+        self._span.set_attribute("outcome", plain)
 
 
 def request_span(
