@@ -7,10 +7,11 @@ from functools import partial
 
 import outcome
 
-from service.messages import Enqueue, Question
+from service.messages import Enqueue, Finish, Question
 from service.storage.database import Database
 from service.storage.queries import answer
 from service.storage.queries.enqueuing import enqueue
+from service.storage.queries.runs import finish
 
 __all__ = ["answer_all"]
 
@@ -37,9 +38,15 @@ def answer_all(
 def _answer_together(
     db: sqlite3.Connection, questions: Sequence[Question[object]], now: datetime
 ) -> list[object]:
-    asked = [question for question in questions if isinstance(question, Enqueue)]
-    accepted = iter(enqueue(db, asked, now))
-    return [
-        next(accepted) if isinstance(question, Enqueue) else answer(question, db, now)
-        for question in questions
-    ]
+    accepted = iter(enqueue(db, [each for each in questions if isinstance(each, Enqueue)], now))
+    finished = iter(finish(db, [each for each in questions if isinstance(each, Finish)], now))
+    verdicts: list[object] = []
+    for question in questions:
+        match question:
+            case Enqueue():
+                verdicts.append(next(accepted))
+            case Finish():
+                verdicts.append(next(finished))
+            case _:
+                verdicts.append(answer(question, db, now))
+    return verdicts

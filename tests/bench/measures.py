@@ -13,9 +13,9 @@ from tests.bench.growth import grown, memory
 from tests.bench.load import Load, paced, press
 from tests.bench.peer import peer
 from tests.bench.rows import DATABASE, Row, drained, median
-from tests.bench.sides import JOBS, Side, bare, free_port, service, short_home, wait_for
+from tests.bench.sides import JOBS, Side, bare, free_port, service, short_home
 from tests.bench.store_files import fill, lateness_ms, percentile, query
-from tests.harness import launch
+from tests.harness import launch, until
 
 __all__ = ["MEASURES"]
 
@@ -214,7 +214,7 @@ def drain(_rounds: int, _seconds: float) -> Iterator[Row]:
         path = home / DATABASE
         fill(path, count, "queued", age=timedelta(hours=1))
         running = launch(home, jobs, PORT=str(free_port()))
-        wait_for(int(running.environ["PORT"]))
+        until(lambda: running.logged("service started"), "runs are begun")
         os.kill(running.process.pid, signal.SIGKILL)
         running.wait()
         orphans = query(path, "SELECT count(*) FROM runs WHERE status = 'running'")[0][0]

@@ -22,8 +22,7 @@ import attrs
 from service.core.limits import UNLIMITED, Limits
 from service.core.run import Run
 from service.core.turns import Line, foremost, take_turns
-from service.storage.queries.reading import run_at
-from service.storage.queries.rows import instant, micros
+from service.storage.queries.rows import CHANGED_RUN_COLUMNS, instant, micros, run_of
 from service.storage.queries.waiting import note_start, open_heads, rated_room, ready, running
 
 __all__ = ["Queue"]
@@ -55,15 +54,17 @@ class Queue:
             line.job_id: ready(db, line.job_id, moment, min(line.room, slots)) for line in lines
         }
         taken = take_turns(lines, waiting, slots)
-        db.execute(
-            """
+        claimed = db.execute(
+            f"""
             UPDATE runs
             SET status = 'running', attempt = attempt + 1, claim = claim + 1, started_at = ?
             WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'queued'
-            """,
+            RETURNING seq, {CHANGED_RUN_COLUMNS}
+            """,  # noqa: S608 - ours
             (moment, json.dumps(taken)),
         )
-        runs = [run_at(db, seq) for seq in taken]
+        by_seq = {seq: run_of(row) for seq, *row in claimed.fetchall()}
+        runs = [by_seq[seq] for seq in taken]
         for run in runs:
             self._note_turn(db, run.job_id, moment)
         return runs

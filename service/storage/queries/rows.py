@@ -18,6 +18,11 @@ RUN_COLUMNS: Final = """
     created_at, due_at, started_at, finished_at, delivery_id, cron_id, tick, trace_context
 """
 
+CHANGED_RUN_COLUMNS: Final = RUN_COLUMNS.replace(
+    "body", "(SELECT body FROM payloads WHERE payloads.seq = runs.seq)"
+)
+"""The same where a statement that changes runs returns them, and can join no table."""
+
 RunRow: TypeAlias = tuple[
     str, str, str, str, int, int, int, int, str, str | None,
     int, int, int | None, int | None, str | None, str | None, int | None, str | None,
