@@ -31,7 +31,7 @@ APPLICATION_ID: Final = 0x63776273
 
 MEMORY: Final = ":memory:"
 
-CHECK_SECONDS: Final = 0.3
+CHECK_SECONDS: Final = 0.1
 """How long the look for damage at start may take; a large file is not checked to its end."""
 
 _LOCK_WAIT_SECONDS: Final = 2.0
