@@ -205,7 +205,7 @@ class _Stream(HTTPStream):
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Send what the app says; None is its end."""
         if message is None:
-            self._give_room_back()
+            self._let_body_go()
         await super().app_send(message)
 
     async def _add(self, data: bytes) -> None:
@@ -217,7 +217,8 @@ class _Stream(HTTPStream):
             return
         if size_bytes > self._limits.small_body_bytes and not self._taken_bytes:
             await self._take_room()
-        self._body += data
+        if not self.closed:
+            self._body += data
 
     async def _refuse_size(self) -> None:
         await self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")
@@ -232,7 +233,8 @@ class _Stream(HTTPStream):
         if not self._taken_bytes:
             await self._refuse(503, "too many large bodies at once; try again")
 
-    def _give_room_back(self) -> None:
+    def _let_body_go(self) -> None:
+        self._body.clear()  # this stream is part of a cycle, which is found as garbage much later
         self._room.give_back(self._taken_bytes)
         self._taken_bytes = 0
 
@@ -266,13 +268,13 @@ class _Stream(HTTPStream):
         """
         self.closed = True
         if not self._is_started:
-            self._give_room_back()
+            self._let_body_go()
         elif self.state is not ASGIHTTPState.CLOSED:
             self._presence.cancel()
 
     async def _refuse(self, status: int, message: str) -> None:
         self.closed = True
-        self._give_room_back()
+        self._let_body_go()
         await self._protocol.refuse(status, message)
 
     async def _send_error_response(self, status_code: int) -> None:
