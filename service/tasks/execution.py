@@ -25,6 +25,7 @@ from itertools import islice
 from typing import Final, cast
 
 import trio
+from outcome import Outcome, capture
 
 from service.core.errors import leaves
 from service.core.results import Permanent, Result, RetryAfter, ok
@@ -105,9 +106,13 @@ class _Call:
     async def perform(self) -> object:
         if self._task.is_async:
             return _no_coroutine(await cast("Awaitable[object]", self._begin()))
-        return await trio.to_thread.run_sync(
-            lambda: _no_coroutine(self._begin()), abandon_on_cancel=True, limiter=self._threads
+        done: list[Outcome[object]] = []  # emptied below: what raises must not hold the error too
+        await trio.to_thread.run_sync(
+            lambda: done.append(capture(lambda: _no_coroutine(self._begin()))),
+            abandon_on_cancel=True,
+            limiter=self._threads,
         )
+        return done.pop().unwrap()
 
     def _begin(self) -> object:
         self.started = True
