@@ -3,13 +3,13 @@
 Theory of operation
 -------------------
 While one task computes or blocks, no other task of the loop moves: no request is answered, no run
-is claimed, no signal is obeyed. The loop runs in turns: it waits for something to happen, and then
-lets each task that can move make a step. trio tells an instrument when a turn begins and ends,
-which costs next to nothing; it would tell of each step, too, for 5 % of all processor time.
+is claimed, no signal is obeyed. trio tells an instrument when a step of a task ends and when the
+loop begins to make steps, so how long each took is known exactly, with the task that took it. (It
+would tell of each beginning, too, which costs as much again and says nothing new.)
 
-So a thread looks at turns that take long. A task at which two looks of one turn find the loop's
-thread is holding the loop: it is told then, with the place in its code, for it may never let go;
-and once more when the turn has ended. Which task it is can be read from the thread's frames.
+A thread looks in between, because a step that never ends would never be told otherwise: it says
+what the task is and the place in its code, once for each holding. Which task it is can be read
+from the frames of the loop's thread.
 """
 
 import sys
@@ -28,7 +28,7 @@ from service.observability.logs import get_logger
 __all__ = ["HELD_SECONDS", "Holding", "LoopWatch", "watched_loop"]
 
 HELD_SECONDS: Final = 0.5
-"""A task that holds the loop for longer is told, though one that lets go soon after may not be."""
+"""A step of a task that takes longer is told."""
 
 GRAVE_SECONDS: Final = 1.0
 """Whoever asks for health in a holding of this length gets no answer within Kubernetes' timeout."""
@@ -36,7 +36,7 @@ GRAVE_SECONDS: Final = 1.0
 GRAVE_FOR_SECONDS: Final = 10.0
 """So long after a grave holding those are told who did not ask during it."""
 
-_LOOK_SECONDS: Final = HELD_SECONDS / 4
+_LOOK_SECONDS: Final = HELD_SECONDS / 2
 
 log = get_logger("service.loop")
 
@@ -52,16 +52,6 @@ class Holding:
     """By `time.monotonic`."""
 
 
-@attrs.frozen(eq=False)
-class _Holder:
-    """A task at which a look found the loop, in the turn that began at `turn`."""
-
-    task: trio.lowlevel.Task
-    turn: float
-    since: float
-    """Not later than the task began to hold the loop, on `time.monotonic`'s clock as all times."""
-
-
 @attrs.define(eq=False)
 class LoopWatch(trio.abc.Instrument):
     """Watches the loop of the thread in which it was made."""
@@ -69,69 +59,65 @@ class LoopWatch(trio.abc.Instrument):
     root: trio.lowlevel.Task
     last: Holding | None = None
     """The last holding that has ended."""
-    _turn: float | None = None
-    """When the loop's turn began; None while it waits."""
-    _told: _Holder | None = None
-    """Who holds the loop for so long that it has been told."""
+    _is_at_work: bool = True
+    """Whether tasks make steps, rather than wait for something to happen."""
+    _since: float = attrs.field(factory=time.monotonic)
+    """When the step began that is being made."""
     _thread: int = attrs.field(factory=threading.get_ident)
     _closing: threading.Event = attrs.field(factory=threading.Event)
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
-        """Note that a turn begins: trio calls this."""
-        self._turn = time.monotonic()
+        """Note that steps begin: trio calls this."""
+        self._since = time.monotonic()
+        self._is_at_work = True
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
-        """Note that the turn has ended, and tell if it was held: trio calls this."""
-        self._turn = None
-        if self._told is not None:
-            self._let_go(self._told)
-            self._told = None
+        """Note that no more steps are made: trio calls this."""
+        self._is_at_work = False
 
-    def _let_go(self, holder: _Holder) -> None:
-        self.last = _holding(holder)
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Tell when a step took too long: trio calls this."""
+        now = time.monotonic()
+        seconds = now - self._since
+        self._since = now
+        if seconds > HELD_SECONDS:
+            self._let_go(task, seconds, now)
+
+    def _let_go(self, task: trio.lowlevel.Task, seconds: float, now: float) -> None:
+        self.last = Holding(task.name, _names(task), seconds, now)
         log.warning(
             "a task held the event loop",
-            task=self.last.task,
-            seconds=round(self.last.seconds, 3),
+            task=task.name,
+            seconds=round(seconds, 3),
             **self.last.names,
         )
 
     def held_lately(self) -> Holding | None:
-        """Return the last holding, also of this turn, if it was long and ended a moment ago."""
-        held = self.last if self._told is None else _holding(self._told)
+        """Return the last holding, if it was long and ended a moment ago."""
+        held = self.last
         if held is None or held.seconds < GRAVE_SECONDS:
             return None
         return held if time.monotonic() - held.ended_at < GRAVE_FOR_SECONDS else None
 
     def look(self) -> None:
         """Tell who holds the loop until `close` is called; to be run in a thread of its own."""
-        found: _Holder | None = None
+        told = 0.0
         while not self._closing.wait(_LOOK_SECONDS):
-            turn, now = self._turn, time.monotonic()
-            if turn is None or now - turn < _LOOK_SECONDS:
+            since = self._since
+            seconds = time.monotonic() - since
+            if not self._is_at_work or seconds <= HELD_SECONDS or since == told:
                 continue
             task = self._running()
             if task is None:
                 continue
-            if found is None or found.turn != turn:
-                found = _Holder(task, turn, since=turn)
-            elif found.task is not task:
-                found = _Holder(task, turn, since=now - _LOOK_SECONDS)
-            elif now - found.since > HELD_SECONDS and self._told is not found:
-                self._tell(found)
-
-    def _tell(self, found: _Holder) -> None:
-        self._told = found
-        if self._turn != found.turn:  # it has just ended, and the end may not have seen it
-            self._told = None
-            return
-        log.warning(
-            "a task holds the event loop",
-            task=found.task.name,
-            seconds=round(time.monotonic() - found.since, 3),
-            place=self._place(),
-            **_names(found.task),
-        )
+            told = since
+            log.warning(
+                "a task holds the event loop",
+                task=task.name,
+                seconds=round(seconds, 3),
+                place=self._place(),
+                **_names(task),
+            )
 
     def _running(self) -> trio.lowlevel.Task | None:
         """Return the task whose step the loop's thread is in, None between two steps."""
@@ -169,11 +155,6 @@ def _family(root: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 def _frame_of(task: trio.lowlevel.Task) -> object:
     return getattr(task.coro, "cr_frame", None)
-
-
-def _holding(holder: _Holder) -> Holding:
-    now = time.monotonic()
-    return Holding(holder.task.name, _names(holder.task), now - holder.since, now)
 
 
 def _names(task: trio.lowlevel.Task) -> dict[str, object]:

@@ -37,7 +37,7 @@ CHECK_SECONDS: Final = 0.1
 _LOCK_WAIT_SECONDS: Final = 2.0
 _HEADER_BYTES: Final = 100
 _STATEMENTS_KEPT: Final = 512
-"""Prepared statements: all there are, those of several rows with each number of rows."""
+"""Prepared statements: most there are, for one of several rows is another with each number."""
 
 
 def open_connection(path: Path | None) -> sqlite3.Connection:

@@ -24,6 +24,10 @@ async def nested(ctx: Context, payload: float) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(child)
 
+@task("compute")
+async def compute(ctx: Context) -> None:
+    sum(range(100_000_000))
+
 @task("block")
 def block(ctx: Context, payload: float) -> None:
     time.sleep(payload)
@@ -48,12 +52,20 @@ def test_holding_is_told_once_with_its_run(service: Service, job_id: str) -> Non
     run_id = post(service, job_id, 1.5)
     service.run_until(run_id, "ok")
     (during,) = service.logged("a task holds the event loop")
-    (after,) = service.logged("a task held the event loop")
+    (after,) = until(lambda: service.logged("a task held the event loop"), "its end is told")
     for line in (during, after):
         assert (line["level"], line["job_id"], line["run_id"]) == ("warning", job_id, run_id)
     assert "jobs:" in str(during["place"])
     assert isinstance(after["seconds"], float)
     assert after["seconds"] >= 1.5
+
+
+def test_a_call_that_lets_no_thread_look_is_told_when_it_returns(service: Service) -> None:
+    """Such as a sum in C, which keeps Python's lock from the looking thread, too."""
+    run_id = service.post({"jobId": "compute"}).headers["X-Run-Id"]
+    service.run_until(run_id, "ok")
+    (line,) = until(lambda: service.logged("a task held the event loop"), "it is told")
+    assert (line["job_id"], line["run_id"]) == ("compute", run_id)
 
 
 def test_health_tells_of_a_grave_holding(service: Service) -> None:
