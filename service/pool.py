@@ -19,7 +19,7 @@ class Pool:
 
     _hires: bool = True
     _idle: set[trio.CancelScope] = attrs.field(factory=set)
-    _working: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+    _working: dict[str, Callable[[], None]] = attrs.field(factory=dict)
     _headway: dict[str, Headway] = attrs.field(factory=dict)
     _speaking: set[trio.CancelScope] = attrs.field(factory=set)
     _silent_at: float = math.inf
@@ -42,15 +42,19 @@ class Pool:
         return None
 
     @contextmanager
-    def working_on(self, run_id: str) -> Iterator[None]:
-        """Hold the work on a run, which `cancel` ends."""
-        with trio.CancelScope() as scope:
-            self._working[run_id] = scope
-            try:
-                yield
-            finally:
-                del self._working[run_id]
-                self._headway.pop(run_id, None)
+    def working_on(self, run_id: str, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Hold the work on a run, which `cancel` ends by `interrupt`."""
+        self._working[run_id] = interrupt
+        try:
+            yield
+        finally:
+            if self._working.get(run_id) == interrupt:  # else another has begun with the run
+                self.let_go(run_id)
+
+    def let_go(self, run_id: str) -> None:
+        """Forget the work on a run, though it may go on."""
+        self._working.pop(run_id, None)
+        self._headway.pop(run_id, None)
 
     def note_headway(self, run_id: str, headway: Headway) -> None:
         """Keep how far a run is, while it is worked on; from any thread."""
@@ -79,9 +83,9 @@ class Pool:
 
     def cancel(self, run_id: str) -> None:
         """End the work on a run, if a runner is at it; the store must have been told before."""
-        scope = self._working.get(run_id)
-        if scope is not None:
-            scope.cancel()
+        interrupt = self._working.get(run_id)
+        if interrupt is not None:
+            interrupt()
 
     def silence_at(self, deadline: float) -> None:
         """Set when, on trio's clock, last words end even if the store has not heard them."""

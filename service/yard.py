@@ -4,85 +4,179 @@ Theory of operation
 -------------------
 Structured concurrency has every caller wait for what it called. A task that ignores cancellation (a
 shield without a deadline, an `except` that swallows Cancelled) would so hold its runner for ever,
-and with it the end of the service. Therefore a task is not called by its runner but started in the
-yard, a nursery around the whole house, and the runner waits for it as if it had called it; only
-that its patience with a task that should have ended is bounded.
+and with it the end of the service. Therefore a runner does not work itself. It employs a hand, in
+the yard, a nursery around the whole house, and waits for it as if it had called it; only that its
+patience with a stint that should have ended is bounded.
 
-What was left behind goes on, without anybody to listen, until it ends or the process does. That it
-holds the yard open is known to the supervisor, who ends the process without it.
+A hand does stint after stint, so that no task is started for each. When it is left behind, what it
+is at goes on, without anybody to listen, until it ends or the process does; the hand then goes
+home, and its employer has long since employed another. That a stint goes on is known to the
+supervisor, who ends the process without it.
+
+The employer's look at the hand is never due later than the stint should end. A stint that begins
+puts the look forward if need be, which with stints of one length happens once; a look that finds
+another stint than it was meant for is put off.
 """
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from types import TracebackType
+from typing import Final, Self
 
 import attrs
 import outcome
 import trio
 
-__all__ = ["PATIENCE_SECONDS", "LeftBehind", "Yard"]
+__all__ = ["PATIENCE_SECONDS", "Hand", "Stint", "Yard"]
 
 PATIENCE_SECONDS: Final = 0.5
-"""From the moment at which a task should have ended until it is left behind."""
-
-T = TypeVar("T")
-
-
-class LeftBehind(Exception):
-    """What was called did not end when it should have, and goes on unheard."""
+"""From the moment at which a stint should have ended until it is left behind."""
 
 
 @attrs.define(eq=False)
-class _Call(Generic[T]):
-    function: Callable[[], Awaitable[T]]
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    verdict: outcome.Outcome[T] | None = None
+class Stint:
+    """One piece of a hand's work; what is done within should end in time, and when interrupted."""
 
-    async def perform(self) -> None:
+    name: str
+    ends_at: float
+    """On trio's clock."""
+    instead: "Callable[[Stint], Awaitable[None]]"
+    """What the employer does when it is left behind."""
+    _hand: "Hand"
+    is_interrupted: bool = False
+    is_left_behind: bool = False
+    has_ended: bool = False
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def interrupt(self) -> None:
+        """Cancel it: it should end now."""
+        self.is_interrupted = True
+        self._scope.cancel()
+        self.ends_at = min(self.ends_at, trio.current_time())
+        self._hand.look_by(self.ends_at)
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self.has_ended = True
+        self._hand.rest()
+        return self._scope.__exit__(kind, error, trace)
+
+
+@attrs.define(eq=False)
+class Hand:
+    """Someone at work in the yard."""
+
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _gone: trio.Event = attrs.field(factory=trio.Event)
+    _verdict: outcome.Outcome[None] = attrs.field(factory=lambda: outcome.Value(None))
+    _stint: Stint | None = None
+    _look: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def begin(
+        self, name: str, *, seconds: float, instead: Callable[[Stint], Awaitable[None]]
+    ) -> Stint:
+        """Return the stint that is to be entered next; it ends itself within `seconds`.
+
+        While it goes on, and until the next one begins, the hand's task has its `name`. When it is
+        left behind the employer does `instead`, whether or not it is cancelled itself.
+        """
+        trio.lowlevel.current_task().name = name
+        is_late = self._scope.cancel_called
+        ends_at = trio.current_time() + (0 if is_late else seconds)
+        self._stint = Stint(name, ends_at, instead, self, is_interrupted=is_late)
+        self.look_by(ends_at)
+        return self._stint
+
+    def rest(self) -> None:
+        """Be at nothing that could be left behind."""
+        self._stint = None
+
+    def look_by(self, moment: float) -> None:
+        """Have the employer look by then, on trio's clock."""
+        if moment < self._look.deadline:  # noqa: PLR1730 - to set it, even to the same, costs more
+            self._look.deadline = moment
+
+    def dismiss(self) -> None:
+        """Cancel all that it does."""
+        self._scope.cancel()
+        if self._stint is not None:
+            self._stint.interrupt()
+
+    async def work(self, work: "Callable[[Hand], Awaitable[None]]") -> None:
+        """Do all its work; an error is its employer's to hear."""
         try:
-            with self.scope:
-                self.verdict = outcome.Value(await self.function())
-        except Exception as error:  # noqa: BLE001 - it is raised to the caller
-            self.verdict = outcome.Error(error)
+            with self._scope:
+                await work(self)
+        except Exception as error:  # noqa: BLE001 - it is raised to the employer
+            self._verdict = outcome.Error(error)
         finally:
-            self.ended.set()
+            self._gone.set()
+
+    async def overseen(self) -> Stint | None:
+        """Wait until it has gone, and raise its error; or until its stint is left behind."""
+        suspect: Stint | None = None
+        while True:
+            with trio.CancelScope(deadline=self._next_look(suspect)) as self._look:
+                await self._gone.wait()
+                self._verdict.unwrap()
+                return None
+            stint = self._stint
+            if stint is None or stint.ends_at > trio.current_time():
+                suspect = None
+            elif stint is suspect:
+                stint.is_left_behind = True
+                self._scope.cancel()
+                return stint
+            else:  # patience begins only now: the loop itself may have been held
+                suspect = stint
+
+    def _next_look(self, suspect: Stint | None) -> float:
+        if suspect is not None:
+            return trio.current_time() + PATIENCE_SECONDS
+        return math.inf if self._stint is None else self._stint.ends_at
 
 
 @attrs.define(eq=False)
 class Yard:
-    """Calls functions that may be left behind."""
+    """Has work done that may be left behind."""
 
     _nursery: trio.Nursery
+    _left_behind: list[Stint] = attrs.field(factory=list)
 
     @property
     def strays(self) -> list[str]:
-        """The names of what has not ended, by which calls were named."""
-        return sorted(task.name for task in self._nursery.child_tasks)
+        """The names of the stints that were left behind and have not ended."""
+        return sorted(stint.name for stint in self._left_behind if not stint.has_ended)
 
-    async def call(self, function: Callable[[], Awaitable[T]], *, name: str, seconds: float) -> T:
-        """Call `function`, which ends itself within `seconds`.
+    async def employ(self, work: Callable[[Hand], Awaitable[None]]) -> None:
+        """Have `work` done by a hand, and by another whenever one is left behind.
 
-        Raises LeftBehind when it does not. When the caller is cancelled the function is, and
-        Cancelled is raised once it has ended or was left behind; a function that returns in spite
-        of cancellation has returned.
+        Raises what the hand does. When cancelled the hand is, too, and Cancelled is raised once it
+        has gone or was left behind.
         """
-        call = _Call(function)
-        self._nursery.start_soon(call.perform, name=name)
+        while (left := await self._employ_one(work)) is not None:
+            going_on = [stint for stint in self._left_behind if not stint.has_ended]
+            self._left_behind = [*going_on, left]
+            await left.instead(left)
+
+    async def _employ_one(self, work: Callable[[Hand], Awaitable[None]]) -> Stint | None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        hand = Hand()
+        self._nursery.start_soon(hand.work, work)
         try:
-            with trio.move_on_after(seconds):
-                await call.ended.wait()
-            if not call.ended.is_set():
-                with trio.move_on_after(
-                    PATIENCE_SECONDS
-                ):  # anew: the loop itself may have been held
-                    await call.ended.wait()
-        except trio.Cancelled:  # noqa: ASYNC103 - a function that has returned, has returned
-            call.scope.cancel()
-            with trio.move_on_after(PATIENCE_SECONDS, shield=True):
-                await call.ended.wait()
-            if call.verdict is None:
+            return await hand.overseen()
+        except trio.Cancelled:  # noqa: ASYNC103 - with a stint left behind, the next one raises it
+            hand.dismiss()
+            with trio.CancelScope(shield=True):
+                left = await hand.overseen()
+            if left is None:
                 raise
-        call.scope.cancel()
-        if call.verdict is None:
-            raise LeftBehind(name)
-        return call.verdict.unwrap()
+            return left  # noqa: ASYNC104 - as above

@@ -11,6 +11,8 @@ service cuts that short; the next start then finds an orphan, and runs it again.
 
 import random
 from collections.abc import Callable, Mapping
+from contextvars import Context as ContextVars
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -36,18 +38,34 @@ from service.observability.logs import bound_contextvars, get_logger
 from service.observability.traces import Span
 from service.pool import Pool
 from service.settings import Settings
+from service.stepping import in_context
 from service.tasks.context import Context
 from service.tasks.execution import attempt
 from service.tasks.loading import Workload
 from service.tasks.notebook import StoredNotebook
 from service.tasks.outbound import Outbound
-from service.tasks.task import Task
 from service.tasks.workspace import Workspace
-from service.yard import LeftBehind, Yard
+from service.yard import Hand, Stint, Yard
 
 __all__ = ["Runner"]
 
 log = get_logger("service.runner")
+
+
+@attrs.define(eq=False)
+class _Attempt:
+    """An attempt at a run, and how it ended so far as is known."""
+
+    run: Run
+    span: Span
+    context: ContextVars = attrs.field(factory=copy_context)
+    began_at: float = attrs.field(factory=trio.current_time)
+    outcome: Result | Failure | Suspended | None = None
+    last_word: Question[bool] = attrs.field()
+
+    @last_word.default
+    def _interrupted(self) -> Question[bool]:
+        return Release(self.run.id, self.run.claim)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,39 +85,69 @@ class Runner:
     async def work(self) -> None:
         """Perform runs. When cancelled, the run at hand goes back to the queue first."""
         with self.door:
-            claim = await self._claim()
-            while claim is not None:
-                run = await self.pool.while_hiring(claim.verdict)
-                claim = None if run is None else await self._perform(run)
+            await self.yard.employ(self._serve)
+
+    async def _serve(self, hand: Hand) -> None:
+        claim = await self._claim()
+        while claim is not None:
+            run = await self.pool.while_hiring(claim.verdict)
+            claim = None if run is None else await self._perform(run, hand)
 
     async def _claim(self) -> Ticket[Run] | None:
         """Ask for the next run, if there is to be one; its verdict must be waited for."""
         return await self.door.post(Claim()) if self.pool.hires else None
 
-    async def _perform(self, run: Run) -> Ticket[Run] | None:
-        with watched_attempt(run, self.now()) as span:
-            return await self._perform_watched(run, span)
+    async def _perform(self, run: Run, hand: Hand) -> Ticket[Run] | None:
+        names = bound_contextvars(job_id=run.job_id, run_id=run.id)
+        with watched_attempt(run, self.now()) as span, names:
+            return await self._perform_watched(_Attempt(run, span), hand)
 
-    async def _perform_watched(self, run: Run, span: Span) -> Ticket[Run] | None:
-        started_at = trio.current_time()
+    async def _perform_watched(self, attempt: _Attempt, hand: Hand) -> Ticket[Run] | None:
+        run = attempt.run
         claim: Ticket[Run] | None = None
-        last_word: Question[bool] = Release(run.id, run.claim)
-        outcome = None
+        stint = hand.begin(
+            f"run {run.id} of {run.job_id}",
+            seconds=self._timeout_seconds(run),
+            instead=partial(self._close_unended, attempt),
+        )
         try:
-            with self.pool.working_on(run.id):
-                outcome, last_word = await self._outcome(run)
+            with stint, self.pool.working_on(run.id, stint.interrupt):
+                attempt.outcome, attempt.last_word = await in_context(
+                    attempt.context, self._outcome(run)
+                )
+            if stint.is_left_behind:
+                return None
             claim = await self._claim()  # now, so that one commit serves it and the last word
         finally:
-            held = await self._tell(run, last_word, claim)  # noqa: ASYNC102 - shielded and bounded within
-            ended = Ended(
-                run=run,
-                ending=_ending(last_word, held=held),
-                outcome=None if isinstance(outcome, Suspended) else outcome,
-                seconds=trio.current_time() - started_at,
-                due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
-            )
-            tell(ended, span)
+            if not stint.is_left_behind:
+                await self._close(attempt, claim)  # noqa: ASYNC102 - shielded and bounded within
         return await self._claim() if claim is not None and claim.withdrawn else claim
+
+    async def _close_unended(self, attempt: _Attempt, stint: Stint) -> None:
+        """Close an attempt whose task goes on in spite of its end."""
+        run = attempt.run
+        self.pool.let_go(run.id)
+        if not stint.is_interrupted:
+            seconds = self._timeout_seconds(run)
+            failure = Failure(
+                f"task {run.job_id!r} timed out after {seconds:g} s, and goes on in spite of it"
+            )
+            attempt.outcome, attempt.last_word = failure, self._settle(run, failure)
+        await in_context(attempt.context.copy(), self._close(attempt))
+        attempt.span.end()
+
+    async def _close(self, attempt: _Attempt, claim: Ticket[Run] | None = None) -> None:
+        """Tell everybody how an attempt ended; the store first."""
+        run, outcome, last_word = attempt.run, attempt.outcome, attempt.last_word
+        held = await self._tell(run, last_word, claim)
+        ended = Ended(
+            run=run,
+            ending=_ending(last_word, held=held),
+            outcome=None if isinstance(outcome, Suspended) else outcome,
+            seconds=trio.current_time() - attempt.began_at,
+            due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
+        )
+        tell(ended, attempt.span)
 
     async def _outcome(self, run: Run) -> tuple[Result | Failure | Suspended, Question[bool]]:
         """Return how the attempt ended, and what the store is to be told of it."""
@@ -140,29 +188,20 @@ class Runner:
                 note_headway=partial(self.pool.note_headway, run.id),
             ),
         )
-        timeout = self._timeout_seconds(run, task)
-        with bound_contextvars(job_id=run.job_id, run_id=run.id):
-            try:
-                return await self.yard.call(
-                    partial(
-                        attempt,
-                        task,
-                        context,
-                        payload,
-                        timeout_seconds=timeout,
-                        threads=self.threads,
-                    ),
-                    name=f"run {run.id} of {run.job_id}",
-                    seconds=timeout,
-                )
-            except LeftBehind:
-                message = (
-                    f"task {task.id!r} timed out after {timeout:g} s, and goes on in spite of it"
-                )
-                return Failure(message)
+        return await attempt(
+            task,
+            context,
+            payload,
+            timeout_seconds=self._timeout_seconds(run),
+            threads=self.threads,
+        )
 
-    def _timeout_seconds(self, run: Run, task: Task) -> float:
-        for seconds in (self.cron_timeouts.get(run.cron_id or ""), task.timeout):
+    def _timeout_seconds(self, run: Run) -> float:
+        task = self.workload.tasks.get(run.job_id)
+        for seconds in (
+            self.cron_timeouts.get(run.cron_id or ""),
+            None if task is None else task.timeout,
+        ):
             if seconds is not None:
                 return seconds
         return self.settings.task_timeout_seconds

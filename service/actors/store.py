@@ -10,6 +10,10 @@ next, so the group that enqueues a run also hands it to an idle runner. When not
 store wakes at the next due instant. Parked claims outlive a full disk: they are put back and tried
 again.
 
+A runner says how its run ended and claims the next one in one breath, and is heard in the next
+group. So that a rush of new runs, however many send them, cannot slow the runners down, a group
+takes in only some of those for each claim; the others wait for the groups after it.
+
 A backup copies its pages between two groups, a few for each time that it asks.
 
 The store ends when its last door is closed, and is to be run in a shielded scope: cancellation is
@@ -20,7 +24,7 @@ will never come.
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -34,7 +38,7 @@ from service.core.limits import Limits
 from service.core.run import Run
 from service.door import Ticket
 from service.hop import Hop
-from service.messages import Claim, Probe, Question
+from service.messages import Claim, Enqueue, Probe, Question
 from service.observability.logs import get_logger
 from service.observability.metrics import group_committed, group_lost
 from service.storage import queries
@@ -46,6 +50,12 @@ __all__ = ["run_store"]
 
 GROUP_MAX: Final = 256
 """Questions that share a transaction; bounds how long the first of them waits for the last."""
+
+NEW_RUNS_PER_CLAIM: Final = 2
+"""While runners want work, a group takes in so many new runs for each of them."""
+
+NEW_RUNS_MIN: Final = 16
+"""However few runners want work, a group may take in so many new runs."""
 
 PATIENCE_SECONDS: Final = 10.0
 """How long the disk may take for a group before its askers are told that it is unavailable."""
@@ -125,6 +135,7 @@ class _Counter:
     _queue: queries.Queue
     _now: Callable[[], datetime]
     _hop: Hop
+    _mail: deque[Ticket[object]] = attrs.field(factory=deque)
     _parked: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken: list[Ticket[object]] = attrs.field(factory=list)
     _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
@@ -137,26 +148,47 @@ class _Counter:
 
     async def serve(self) -> None:
         while True:
-            first = None
-            with trio.move_on_at(self._wake_at):
-                try:
-                    first = await self._mailbox.receive()
-                except trio.EndOfChannel:
-                    return
-            for ticket in self._waiting(first):
-                self._admit(ticket)
+            try:
+                await self._wait_for_mail()
+            except trio.EndOfChannel:
+                return
+            self._fetch()
+            self._admit_mail()
             await self._serve_group()
             await self._copy_pages()
             if self._database.checkpoint_is_due():
                 await self._checkpoint()
 
-    def _waiting(self, first: Ticket[object] | None) -> Iterator[Ticket[object]]:
-        """Yield what waits in the mailbox, up to a group's size, without waiting for more."""
-        if first is not None:
-            yield first
+    async def _wait_for_mail(self) -> None:
+        """Wait until there is something to do, and a turn of the loop longer.
+
+        So everybody who was just answered has asked the next question, if there is one.
+        """
+        if self._mail:
+            await trio.lowlevel.checkpoint()
+        else:
+            with trio.move_on_at(self._wake_at):
+                self._mail.append(await self._mailbox.receive())
+        await trio.lowlevel.checkpoint()
+
+    def _fetch(self) -> None:
+        """Take what waits in the mailbox, up to a group's size, without waiting for more."""
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-            for _ in range(GROUP_MAX):
-                yield self._mailbox.receive_nowait()
+            while len(self._mail) < GROUP_MAX:
+                self._mail.append(self._mailbox.receive_nowait())
+
+    def _admit_mail(self) -> None:
+        """Admit what was fetched, but no more new runs than idle runners can keep up with."""
+        mail, self._mail = self._mail, deque()
+        idle = len(self._parked) + sum(isinstance(each.question, Claim) for each in mail)
+        room = max(NEW_RUNS_MIN, idle * NEW_RUNS_PER_CLAIM) if idle else GROUP_MAX
+        for ticket in mail:
+            if isinstance(ticket.question, Enqueue):
+                room -= 1
+                if room < 0:
+                    self._mail.append(ticket)
+                    continue
+            self._admit(ticket)
 
     def _admit(self, ticket: Ticket[object]) -> None:
         if isinstance(ticket.question, Claim):
@@ -274,11 +306,13 @@ class _Counter:
         """Answer everybody but the claims, which can wait."""
         for ticket in self._taken:
             ticket.answer(outcome.Error(error))
-        for ticket in self._waiting(None):
+        self._fetch()
+        for ticket in self._mail:
             if isinstance(ticket.question, Claim):
                 self._parked.append(ticket)
             else:
                 ticket.answer(outcome.Error(error))
+        self._mail.clear()
 
     def close(self) -> None:
         """Answer all who still wait, and let nobody else in."""
@@ -287,5 +321,6 @@ class _Counter:
             while True:
                 self._parked.append(self._mailbox.receive_nowait())
         self._mailbox.close()
-        for ticket in (*self._taken, *self._copying, *self._claiming, *self._parked):
+        everybody = (*self._mail, *self._taken, *self._copying, *self._claiming, *self._parked)
+        for ticket in everybody:
             ticket.answer(outcome.Error(gone))

@@ -28,6 +28,7 @@ FLOORS: Final = (
         "service.pool",
         "service.pulse",
         "service.yard",
+        "service.stepping",
         "service.client",
         "service.hop",
     ),

@@ -223,7 +223,7 @@ async def test_no_run_begins_with_a_runner_that_still_tells_of_the_last(
 
     @tasks.task("short")
     async def short(ctx: Context) -> int:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(1)
         return ctx.attempt
 
     async with at_work(tasks, autojump_clock, hop=full) as runner:

@@ -69,6 +69,40 @@ async def test_mailbox_full_of_questions_is_served_in_groups_of_bounded_size() -
         assert len(await all_runs(door)) == len(sizes) == MAILBOX_SIZE + GROUP_MAX
 
 
+@pytest.mark.parametrize("senders", [32, 200])
+async def test_rush_of_new_runs_leaves_half_of_its_rate_to_their_ends(senders: int) -> None:
+    """However many send runs, as fast as they can, eight runners end half as many meanwhile."""
+    accepted = ended = 0
+    enough = trio.Event()
+
+    async def send(door: Door) -> None:
+        nonlocal accepted
+        while True:
+            await door.ask(enqueue())
+            accepted += 1
+            if accepted == 2000:
+                enough.set()
+
+    async def perform(door: Door) -> None:
+        nonlocal ended
+        claim = await door.post(Claim())
+        while True:
+            run = await claim.verdict()
+            last_word = await door.post(Finish(run.id, run.claim, Status.OK, "{}"))
+            claim = await door.post(Claim())
+            await last_word.verdict()
+            ended += 1
+
+    async with store_behind_door(now=Clock()) as door, trio.open_nursery() as nursery:
+        for _ in range(senders):
+            nursery.start_soon(send, door)
+        for _ in range(8):
+            nursery.start_soon(perform, door)
+        await enough.wait()
+        nursery.cancel_scope.cancel()
+    assert ended >= accepted / 2 - 32  # of the first groups
+
+
 async def test_question_that_fails_loses_only_itself() -> None:
     """A question that the database refuses is answered with its error; its group stands."""
     bad = attrs.evolve(enqueue(), max_attempts=0)

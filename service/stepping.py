@@ -1,0 +1,35 @@
+"""How a coroutine takes its steps in a context that is not its task's.
+
+A trio task has one context (`contextvars`) for all its life. What is awaited here sees another one:
+it reads what was set there, and what it sets stays there.
+"""
+
+import types
+from collections.abc import Coroutine, Generator
+from contextvars import Context
+from typing import TypeVar
+
+from outcome import Error, Outcome, Value
+
+__all__ = ["in_context"]
+
+T = TypeVar("T")
+
+
+@types.coroutine
+def in_context(
+    context: Context, coroutine: Coroutine[object, object, T]
+) -> Generator[object, object, T]:
+    """Await `coroutine`, each step of it in `context`; cancellation and errors pass as ever."""
+    steps = coroutine.__await__()
+    step: Outcome[object] = Value(None)
+    while True:
+        try:
+            trap: object = context.run(step.send, steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        try:
+            step = Value((yield trap))
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - the coroutine gets it next
+            step = Error(error)
