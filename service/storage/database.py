@@ -114,6 +114,18 @@ class Database:
         except sqlite3.Error as error:
             raise StoreBroken(f"a transaction cannot be rolled back: {error}") from error
 
+    def all_or_nothing(self, work: Callable[[], T]) -> outcome.Outcome[T]:
+        """Do all there is to do in the open transaction; if that fails, it is as if just begun.
+
+        Returns what the work returned or raised. Raises when its error lost the transaction.
+        """
+        verdict = outcome.capture(work)
+        if isinstance(verdict, outcome.Error):
+            self._demand_transaction(verdict.error)
+            self._roll_back()
+            self.connection.execute("BEGIN IMMEDIATE")
+        return verdict
+
     def within_savepoint(self, work: Callable[[], T]) -> outcome.Outcome[T]:
         """Do a part of the open transaction that may fail alone.
 
@@ -122,13 +134,17 @@ class Database:
         self.connection.execute("SAVEPOINT question")
         verdict = outcome.capture(work)
         if isinstance(verdict, outcome.Error):
-            if isinstance(verdict.error, sqlite3.Error) and loses_the_group(verdict.error):
-                raise verdict.error
-            if not self.connection.in_transaction:  # the next statement would stand alone
-                raise StoreUnavailable("the transaction was lost") from verdict.error
+            self._demand_transaction(verdict.error)
             self.connection.execute("ROLLBACK TO question")
         self.connection.execute("RELEASE question")
         return verdict
+
+    def _demand_transaction(self, error: BaseException) -> None:
+        """Raise if an error has lost the transaction: the next statement would stand alone."""
+        if isinstance(error, sqlite3.Error) and loses_the_group(error):
+            raise error
+        if not self.connection.in_transaction:
+            raise StoreUnavailable("the transaction was lost") from error
 
     def checkpoint_is_due(self) -> bool:
         """Tell whether the log has grown enough to be written back."""

@@ -19,12 +19,12 @@ __all__ = ["answer_all"]
 def answer_all(
     database: Database, questions: Sequence[Question[object]], now: datetime
 ) -> Sequence[outcome.Outcome[object]]:
-    """Answer questions within the open transaction; one that fails loses nothing but its own.
+    """Answer questions within a transaction just begun; one that fails loses nothing but its own.
 
     They are answered together, and each by itself only if that fails. Raises when an error lost
     the transaction.
     """
-    together = database.within_savepoint(
+    together = database.all_or_nothing(
         partial(_answer_together, database.connection, questions, now)
     )
     if isinstance(together, outcome.Value):

@@ -23,7 +23,7 @@ from service.core.limits import UNLIMITED, Limits
 from service.core.run import Run
 from service.core.turns import Line, foremost, take_turns
 from service.storage.queries.rows import CHANGED_RUN_COLUMNS, instant, micros, run_of
-from service.storage.queries.waiting import note_start, open_heads, rated_room, ready, running
+from service.storage.queries.waiting import note_start, open_heads, rated_room, ready
 
 __all__ = ["Queue"]
 
@@ -89,10 +89,8 @@ class Queue:
 
     def _openings(self, db: sqlite3.Connection, moment: int) -> Iterator[_Opening]:
         """Yield the lines that are open, or will open by themselves."""
-        at_work = running(db)
-        for job_id, due_at in open_heads(db):
+        for job_id, due_at, busy in open_heads(db):
             limits = self._limits_of(job_id)
-            busy = at_work.get(job_id, 0)
             room, opens_at = limits.room(busy), due_at
             if limits.rate is not None:
                 allowed, allowed_at = rated_room(db, job_id, limits.rate, moment)

@@ -76,16 +76,14 @@ def _insert(db: sqlite3.Connection, questions: Sequence[Enqueue], moment: int) -
             if question.delivery is not None
         ],
     )
-    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM runs").fetchone()
-    insert_rows(
+    last = insert_rows(
         db,
         """
-        INSERT INTO runs (seq, id, job_id, status, "trigger", max_attempts, created_at, due_at,
+        INSERT INTO runs (id, job_id, status, "trigger", max_attempts, created_at, due_at,
                           delivery_id, trace_context) VALUES
         """,
         [
             (
-                seq,
                 question.run_id,
                 question.job_id,
                 "queued",
@@ -96,11 +94,14 @@ def _insert(db: sqlite3.Connection, questions: Sequence[Enqueue], moment: int) -
                 None if question.delivery is None else question.delivery.id,
                 question.trace_context,
             )
-            for seq, question in enumerate(questions, last + 1)
+            for question in questions
         ],
     )
     insert_rows(
         db,
         "INSERT INTO payloads (seq, body) VALUES",
-        [(seq, question.payload) for seq, question in enumerate(questions, last + 1)],
+        [
+            (seq, question.payload)
+            for seq, question in enumerate(questions, last - len(questions) + 1)
+        ],
     )

@@ -19,7 +19,7 @@ def _(_question: Measure, db: sqlite3.Connection, _now: datetime) -> Measured:
     (queued,) = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'queued' LIMIT ?)", (QUEUED_MAX,)
     ).fetchone()
-    oldest = min((due_at for _, due_at in open_heads(db)), default=None)
+    oldest = min((due_at for _, due_at, _ in open_heads(db)), default=None)
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
     return Measured(

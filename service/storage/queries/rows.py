@@ -65,10 +65,15 @@ def instant(count: int) -> datetime:
 
 def insert_rows(
     db: sqlite3.Connection, statement: str, rows: Sequence[tuple[str | int | None, ...]]
-) -> None:
-    """Insert rows by a statement that ends in VALUES, `ROWS_MAX` of them in each step."""
+) -> int:
+    """Insert rows by a statement that ends in VALUES, `ROWS_MAX` of them in each step.
+
+    Returns the number that SQLite gave the last one, if it numbers them: one by one, in order.
+    """
+    last = 0
     for begin in range(0, len(rows), ROWS_MAX):
         part = rows[begin : begin + ROWS_MAX]
         row = f"({', '.join('?' * len(part[0]))})"
         values = [value for each in part for value in each]
-        db.execute(f"{statement} {', '.join([row] * len(part))}", values)
+        last = db.execute(f"{statement} {', '.join([row] * len(part))}", values).lastrowid or 0
+    return last

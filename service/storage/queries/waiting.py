@@ -4,43 +4,48 @@ A job's line is a stretch of one index, so to look at a head costs one step what
 """
 
 import sqlite3
-from collections.abc import Iterator
+from typing import Final
 
 from service.core.limits import Rate
-from service.storage.queries.pausing import EVERY_JOB, paused_jobs
+from service.storage.queries.pausing import EVERY_JOB
 
 _SECOND = 1_000_000
 
 
-def heads(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Yield each job that has runs in the queue, and when the first of them is due."""
-    job_id = ""
-    while head := db.execute(
-        """
-        SELECT job_id, due_at FROM runs WHERE status = 'queued' AND job_id > ?
-        ORDER BY job_id, due_at LIMIT 1
-        """,
-        (job_id,),
-    ).fetchone():
-        yield head
-        job_id = head[0]
+_JOBS: Final = """
+    WITH RECURSIVE jobs (job_id) AS (
+        SELECT min(job_id) FROM runs WHERE status = 'queued'
+        UNION ALL
+        SELECT (SELECT min(job_id) FROM runs WHERE status = 'queued' AND job_id > jobs.job_id)
+        FROM jobs WHERE job_id IS NOT NULL
+    )
+"""
+"""The jobs that have runs in the queue, and a NULL."""
+
+_DUE_AT: Final = "(SELECT min(due_at) FROM runs WHERE status = 'queued' AND job_id = jobs.job_id)"
 
 
-def open_heads(db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Return the heads of the jobs that are not paused."""
-    paused = paused_jobs(db)
-    if EVERY_JOB in paused:
-        return []
-    return [head for head in heads(db) if head[0] not in paused]
+def heads(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Return each job that has runs in the queue, and when the first of them is due."""
+    rows = db.execute(f"{_JOBS} SELECT job_id, {_DUE_AT} FROM jobs WHERE job_id IS NOT NULL")  # noqa: S608 - ours
+    return rows.fetchall()
 
 
-def running(db: sqlite3.Connection) -> dict[str, int]:
-    """Count the runs at work, by job."""
-    rows = db.execute("""
-        SELECT job_id, count(*) FROM runs WHERE status <> 'ok' AND status = 'running'
-        GROUP BY job_id
-        """)
-    return dict(rows.fetchall())
+def open_heads(db: sqlite3.Connection) -> list[tuple[str, int, int]]:
+    """Return the heads of the jobs that are not paused, and how many runs of each are at work."""
+    rows = db.execute(
+        f"""
+        {_JOBS}
+        SELECT jobs.job_id, {_DUE_AT}, coalesce(work.runs, 0) FROM jobs LEFT JOIN (
+            SELECT job_id, count(*) AS runs FROM runs WHERE status <> 'ok' AND status = 'running'
+            GROUP BY job_id
+        ) AS work ON work.job_id = jobs.job_id
+        WHERE jobs.job_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM paused_jobs WHERE paused_jobs.job_id IN (jobs.job_id, ?))
+        """,  # noqa: S608 - ours
+        (EVERY_JOB,),
+    )
+    return rows.fetchall()
 
 
 def ready(db: sqlite3.Connection, job_id: str, moment: int, limit: int) -> list[int]:
