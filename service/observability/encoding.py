@@ -1,7 +1,6 @@
-"""Spans as OTLP has them (opentelemetry-proto, trace/v1): records by hand, all others by the SDK.
+"""Spans as OTLP has them: plain records by hand, all others by the SDK.
 
-What our own code tells of a span is a few texts and numbers. They are written straight into the
-message, in a third of the time that the SDK's encoder takes.
+By hand it takes a third of the time that protobuf's own objects do, the SDK's encoder more yet.
 """
 
 from collections.abc import Sequence
@@ -11,32 +10,21 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind
 
+from service.observability.plain_spans import NotPlain, written
+from service.observability.protobuf import SIZED, sized, tag
 from service.observability.recording import Record
 
 __all__ = ["Encoder"]
 
 _SCOPE: Final = InstrumentationScope("service")
-_KINDS: Final = {
-    SpanKind.INTERNAL: Span.SPAN_KIND_INTERNAL,
-    SpanKind.SERVER: Span.SPAN_KIND_SERVER,
-    SpanKind.CLIENT: Span.SPAN_KIND_CLIENT,
-    SpanKind.PRODUCER: Span.SPAN_KIND_PRODUCER,
-    SpanKind.CONSUMER: Span.SPAN_KIND_CONSUMER,
-}
-_FIELDS: Final[dict[type, str]] = {
-    str: "string_value",
-    bool: "bool_value",
-    int: "int_value",
-    float: "double_value",
-}
-_LOCAL: Final = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
-_REMOTE: Final = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+_RESOURCE_SPANS: Final = tag(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, SIZED)
+_SCOPE_SPANS: Final = tag(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, SIZED)
+_SPANS: Final = tag(ScopeSpans.SPANS_FIELD_NUMBER, SIZED)
 
 
 class Encoder:
@@ -48,36 +36,38 @@ class Encoder:
         example = ReadableSpan(
             "", trace.INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=_SCOPE
         )
-        self._empty = encode_spans([example])
-        self._empty.resource_spans[0].scope_spans[0].ClearField("spans")
+        ours = encode_spans([example]).resource_spans[0]
+        ours.scope_spans[0].ClearField("spans")
+        self._scope_told: bytes = ours.scope_spans[0].SerializeToString()
+        ours.ClearField("scope_spans")
+        self._resource_told: bytes = ours.SerializeToString()
 
     def encode(self, spans: Sequence[Record | ReadableSpan]) -> bytes:
         """Return a request that holds all `spans`. Raises ValueError for what is not Unicode."""
-        request = ExportTraceServiceRequest()
-        request.CopyFrom(self._empty)
-        ours = request.resource_spans[0].scope_spans[0]
+        ours = [self._scope_told]
         others: list[ReadableSpan] = []
         for span in spans:
             if not isinstance(span, Record):
                 others.append(span)
-            elif self._is_plain(span):
-                _write(span, ours)
-            else:
+                continue
+            try:
+                ours += _SPANS, sized(self._written(span))
+            except NotPlain:
                 others.append(self._bounded(span))
+        of_scope = b"".join(ours)
+        of_resource = self._resource_told + _SCOPE_SPANS + sized(of_scope)
+        request = _RESOURCE_SPANS + sized(of_resource)
         if others:
-            request.MergeFrom(encode_spans(others))
-        data: bytes = request.SerializeToString()
-        return data
+            request += encode_spans(others).SerializeToString()
+        return request
 
-    def _is_plain(self, record: Record) -> bool:
-        """Return whether there is nothing in it but what we tell ourselves."""
+    def _written(self, record: Record) -> bytes:
         limits = self._limits
-        return (
-            not (record.events or record.links)
-            and limits.max_span_attribute_length is None
-            and len(record.attributes) <= (limits.max_span_attributes or 0)
-            and _FIELDS.keys() >= set(map(type, record.attributes.values()))
-        )
+        if limits.max_span_attribute_length is not None or len(record.attributes) > (
+            limits.max_span_attributes or 0
+        ):
+            raise NotPlain
+        return written(record)
 
     def _bounded(self, record: Record) -> ReadableSpan:
         limits = self._limits
@@ -99,25 +89,3 @@ class Encoder:
             end_time=record.end_time,
             instrumentation_scope=_SCOPE,
         )
-
-
-def _write(record: Record, scope: ScopeSpans) -> None:
-    context, parent = record.context, record.parent
-    span = scope.spans.add(
-        trace_id=context.trace_id.to_bytes(16),
-        span_id=context.span_id.to_bytes(8),
-        name=record.name,
-        kind=_KINDS[record.kind],
-        start_time_unix_nano=record.start_time,
-        end_time_unix_nano=record.end_time,
-        flags=_REMOTE if parent is not None and parent.is_remote else _LOCAL,
-    )
-    if parent is not None:
-        span.parent_span_id = parent.span_id.to_bytes(8)
-    if context.trace_state:
-        span.trace_state = context.trace_state.to_header()
-    span.status.code = record.status.status_code.value
-    if record.status.description is not None:
-        span.status.message = record.status.description
-    for key, value in record.attributes.items():
-        setattr(span.attributes.add(key=key).value, _FIELDS[type(value)], value)
