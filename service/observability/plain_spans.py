@@ -126,4 +126,4 @@ def _attribute(key: str, value: AnyValue) -> bytes:
     return _ATTRIBUTE + sized(_KEY + sized(key.encode()) + _VALUE + sized(told))
 
 
-_kept_attribute = lru_cache(maxsize=1024, typed=True)(_attribute)
+_kept_attribute = lru_cache(maxsize=1024)(_attribute)

@@ -11,6 +11,7 @@ query strings may hold secrets and stay out. What is cancelled says so, and is n
 Without `tracing_to` every span is a no-op. Health probes are not traced: ask for no span.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -22,7 +23,14 @@ import attrs
 import trio
 from opentelemetry import context, trace
 from opentelemetry.context import Context as Parent
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AnyValue
 
@@ -48,6 +56,7 @@ METHODS: Final = frozenset(
 )
 
 _W3C: Final = TraceContextTextMapPropagator()
+_PLAIN: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _ROOT: Final = Parent()
 
 
@@ -113,9 +122,10 @@ def request_span(
         "http.request.method": method if known else "_OTHER",
         "url.scheme": "http",
     }
+    name = method if known else "HTTP"
     if route is not None:
         attributes |= {"http.route": route, "url.path": route}
-    name = " ".join(filter(None, (method if known else "HTTP", route)))
+        name = f"{name} {route}"
     return _Opened(name, SpanKind.SERVER, attributes, parent=_caller(headers))
 
 
@@ -190,9 +200,10 @@ def current_span() -> Span:
 
 def current_context() -> str | None:
     """Return the `traceparent` of the current span (W3C Trace Context), None outside of any."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier)
-    return carrier.get("traceparent")
+    place = trace.get_current_span().get_span_context()
+    if not place.is_valid:
+        return None
+    return f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
 
 
 @contextmanager
@@ -243,8 +254,15 @@ class _Opened:
 
 def _caller(headers: Mapping[str, str]) -> Parent:
     """Return the caller's place in its trace; a header that says nothing sound starts anew."""
-    named = {name: headers.get(name) for name in _W3C.fields}
-    return _W3C.extract({name: value for name, value in named.items() if value}, _ROOT)
+    traceparent = headers.get("traceparent")
+    if not traceparent:
+        return _ROOT
+    plain = _PLAIN.fullmatch(traceparent)
+    if plain is None or headers.get("tracestate"):
+        return _W3C.extract(headers, _ROOT)
+    trace_id, span_id, flags = (int(part, 16) for part in plain.groups())
+    place = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return trace.set_span_in_context(NonRecordingSpan(place), _ROOT)
 
 
 class _Out:
