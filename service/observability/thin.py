@@ -21,13 +21,16 @@ def plain(value: object) -> Json:
 
     Never raises: an object that cannot be shown is named by its type.
     """
-    kind = type(value)
-    if kind is str:
-        return cut(value)  # type: ignore[arg-type] # narrowed by its type; most values are texts
+    if type(value) is str:  # as most are, or a number
+        return cut(value)
+    if type(value) is int and value.bit_length() <= INT_BITS:
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
     try:
         return _Thinner().thin(value, DEPTH)
     except BaseException as error:  # noqa: ASYNC103, BLE001 - a foreign __repr__ may raise anything
-        return f"<{kind.__name__}: {type(error).__name__} when shown>"  # noqa: ASYNC104 - as above
+        return f"<{type(value).__name__}: {type(error).__name__} when shown>"  # noqa: ASYNC104 - as above
 
 
 def cut(text: str, characters: int = TEXT_CHARACTERS) -> str:
