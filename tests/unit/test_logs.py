@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import threading
 import warnings
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -174,6 +175,7 @@ hostile = st.recursive(
 
 
 @settings(max_examples=50)
+@example(message="\x7f", fields={"\x7f": "\x7f", "n": math.nan, "i": [math.inf], "j": -math.inf})
 @given(
     message=st.text(st.characters(exclude_categories=())),
     fields=st.dictionaries(st.text(st.characters(exclude_categories=())), hostile),
