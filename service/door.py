@@ -21,6 +21,7 @@ from typing import Generic, NoReturn, Self, TypeVar
 import attrs
 import outcome
 import stamina
+import stamina.instrumentation
 import trio
 
 from service.core.errors import StoreEnded, StoreUnavailable
@@ -38,6 +39,8 @@ ASKED_BEFORE_COMPLAINT = 3
 
 V = TypeVar("V")
 
+stamina.instrumentation.set_on_retry_hooks([])  # they would log each time; we complain once
+
 
 class _Stage(Enum):
     WAITING = auto()
@@ -52,7 +55,8 @@ class Ticket(Generic[V]):
 
     question: Question[V]
     _stage: _Stage = _Stage.WAITING
-    _verdict: outcome.Outcome[V] | None = None
+    _verdicts: list[outcome.Outcome[V]] = attrs.field(factory=list)
+    """One at most, taken out when it is told: an error must not be held by what raises it."""
     _asker: trio.lowlevel.Task | None = None
     _raise_cancel: Callable[[], NoReturn] | None = None
 
@@ -61,12 +65,10 @@ class Ticket(Generic[V]):
 
         Cancelled only while the store has not taken the ticket up; the ticket is then withdrawn.
         """
-        if self._verdict is None:
+        if not self._verdicts:
             self._asker = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._try_to_withdraw)
-        if self._verdict is None:  # pragma: no cover - only `answer` and cancellation reschedule
-            raise AssertionError("a ticket was rescheduled without a verdict")
-        return self._verdict.unwrap()
+        return self._verdicts.pop().unwrap()
 
     def _try_to_withdraw(self, raise_cancel: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
         if self._stage is _Stage.WAITING:
@@ -108,7 +110,7 @@ class Ticket(Generic[V]):
         if self._stage not in {_Stage.WAITING, _Stage.TAKEN}:
             return False
         self._stage = _Stage.ANSWERED
-        self._verdict = verdict
+        self._verdicts.append(verdict)
         if self._asker is not None:
             trio.lowlevel.reschedule(self._asker)
         return True

@@ -46,15 +46,15 @@ def own_thread() -> Iterator[Hop]:
     def work() -> None:
         while (call := calls.get()) is not None:
             call()
+            del call  # it holds what it was called with, until the next one comes
 
     async def hop(function: Callable[[], T], /) -> T:
         asker = trio.lowlevel.current_task()
         loop = trio.lowlevel.current_trio_token()
 
         def call() -> None:
-            verdict = outcome.capture(function)
             with suppress(trio.RunFinishedError):  # nobody is left who could hear it
-                loop.run_sync_soon(trio.lowlevel.reschedule, asker, verdict)
+                loop.run_sync_soon(trio.lowlevel.reschedule, asker, outcome.capture(function))
 
         calls.put(call)
         verdict: T = await trio.lowlevel.wait_task_rescheduled(_not_to_be_called_off)

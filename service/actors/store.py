@@ -223,7 +223,7 @@ class _Counter:
             if served.wrote:
                 group_committed(len(questions), trio.current_time() - self._taken_at)
         except StoreUnavailable as error:
-            self._lose(error)
+            self._lose(str(error))
             return
         finally:
             self._taken_at = math.inf
@@ -272,15 +272,15 @@ class _Counter:
         wait = max((next_due - now) / timedelta(seconds=1), 0.0)
         return trio.current_time() + min(wait, LONGEST_SLEEP_SECONDS)
 
-    def _lose(self, error: StoreUnavailable) -> None:
+    def _lose(self, reason: str) -> None:
         group_lost()
         for ticket in self._taken:
-            ticket.answer(outcome.Error(error))
+            _refuse(ticket, reason)
         self._taken.clear()
         self._park_claims()
         self._wake_at = trio.current_time() + RETRY_SECONDS
         if not self._failing:
-            log.error("the store cannot commit", reason=str(error))
+            log.error("the store cannot commit", reason=reason)
         self._failing = True
 
     def _note_success(self) -> None:
@@ -314,7 +314,7 @@ class _Counter:
 
     async def keep_patience(self) -> None:
         """Refuse those who wait when the disk holds a group for too long."""
-        late = StoreUnavailable(f"the disk takes longer than {PATIENCE_SECONDS:.0f} s")
+        late = f"the disk takes longer than {PATIENCE_SECONDS:.0f} s"
         while True:
             if self._taken_at == math.inf:
                 await self._at_work.park()
@@ -323,16 +323,16 @@ class _Counter:
                 self._refuse_all(late)
                 await trio.sleep(1)
 
-    def _refuse_all(self, error: StoreUnavailable) -> None:
+    def _refuse_all(self, reason: str) -> None:
         """Answer everybody but the claims, which can wait."""
         for ticket in self._taken:
-            ticket.answer(outcome.Error(error))
+            _refuse(ticket, reason)
         self._fetch()
         for ticket in self._mail:
             if isinstance(ticket.question, Claim):
                 self._parked.append(ticket)
             else:
-                ticket.answer(outcome.Error(error))
+                _refuse(ticket, reason)
         self._mail.clear()
 
     def close(self) -> None:
@@ -346,3 +346,8 @@ class _Counter:
         everybody = (*self._mail, *self._taken, *self._copying, *self._claiming, *self._parked)
         for ticket in everybody:
             ticket.answer(outcome.Error(gone))
+
+
+def _refuse(ticket: Ticket[object], reason: str) -> None:
+    """Answer by an error of its own: one that many raise holds on to them all."""
+    ticket.answer(outcome.Error(StoreUnavailable(reason)))

@@ -120,11 +120,14 @@ class Database:
         Returns what the work returned or raised. Raises when its error lost the transaction.
         """
         verdict = outcome.capture(work)
-        if isinstance(verdict, outcome.Error):
-            self._demand_transaction(verdict.error)
-            self._roll_back()
-            self.connection.execute("BEGIN IMMEDIATE")
-        return verdict
+        try:
+            if isinstance(verdict, outcome.Error):
+                self._demand_transaction(verdict.error)
+                self._roll_back()
+                self.connection.execute("BEGIN IMMEDIATE")
+            return verdict
+        finally:
+            del verdict  # an error holds the frames that it passed, which must not hold it
 
     def within_savepoint(self, work: Callable[[], T]) -> outcome.Outcome[T]:
         """Do a part of the open transaction that may fail alone.
@@ -133,18 +136,24 @@ class Database:
         """
         self.connection.execute("SAVEPOINT question")
         verdict = outcome.capture(work)
-        if isinstance(verdict, outcome.Error):
-            self._demand_transaction(verdict.error)
-            self.connection.execute("ROLLBACK TO question")
-        self.connection.execute("RELEASE question")
-        return verdict
+        try:
+            if isinstance(verdict, outcome.Error):
+                self._demand_transaction(verdict.error)
+                self.connection.execute("ROLLBACK TO question")
+            self.connection.execute("RELEASE question")
+            return verdict
+        finally:
+            del verdict  # as above
 
     def _demand_transaction(self, error: BaseException) -> None:
         """Raise if an error has lost the transaction: the next statement would stand alone."""
-        if isinstance(error, sqlite3.Error) and loses_the_group(error):
-            raise error
-        if not self.connection.in_transaction:
-            raise StoreUnavailable("the transaction was lost") from error
+        try:
+            if isinstance(error, sqlite3.Error) and loses_the_group(error):
+                raise error
+            if not self.connection.in_transaction:
+                raise StoreUnavailable("the transaction was lost") from error
+        finally:
+            del error  # as above
 
     def checkpoint_is_due(self) -> bool:
         """Tell whether the log has grown enough to be written back."""

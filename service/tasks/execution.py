@@ -25,7 +25,6 @@ from itertools import islice
 from typing import Final, cast
 
 import trio
-from outcome import Outcome, capture
 
 from service.core.errors import leaves
 from service.core.results import Permanent, Result, RetryAfter, ok
@@ -36,6 +35,7 @@ from service.tasks.context import Context
 from service.tasks.payloads import PayloadError, structure
 from service.tasks.steps import StepTimeout
 from service.tasks.task import Task
+from service.tasks.threads import in_thread
 
 __all__ = ["RESULT_MAX_BYTES", "RETRY_AFTER_MAX_SECONDS", "attempt"]
 
@@ -106,13 +106,7 @@ class _Call:
     async def perform(self) -> object:
         if self._task.is_async:
             return _no_coroutine(await cast("Awaitable[object]", self._begin()))
-        done: list[Outcome[object]] = []  # emptied below: what raises must not hold the error too
-        await trio.to_thread.run_sync(
-            lambda: done.append(capture(lambda: _no_coroutine(self._begin()))),
-            abandon_on_cancel=True,
-            limiter=self._threads,
-        )
-        return done.pop().unwrap()
+        return await in_thread(lambda: _no_coroutine(self._begin()), self._threads)
 
     def _begin(self) -> object:
         self.started = True

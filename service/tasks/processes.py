@@ -95,15 +95,19 @@ async def run_process(  # noqa: PLR0913 - what a program is started with
 ) -> Finished:
     """Run a program to its end; see `Context.run_process`."""
     out, err = _Heard(max_bytes), _Heard(max_bytes)
-    process = await trio.lowlevel.open_process(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=None if env is None else {**os.environ, **env},
-        start_new_session=True,
-    )
+    try:
+        process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        error.__traceback__ = None  # trio's part of it holds the error too, and us with it
+        raise
     talk = trio.CancelScope(shield=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_talk, process, stdin, out, err, talk)

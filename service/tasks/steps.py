@@ -1,23 +1,24 @@
 """A step: part of a task that is bounded, retried, and done once for all attempts of its run."""
 
 import inspect
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
+from itertools import count
 from typing import Final, TypeAlias, cast
 
 import attrs
-import stamina
-import stamina.instrumentation
 import trio
 
+from service.core.backoff import delay_seconds
 from service.core.errors import leaves
 from service.core.results import Permanent, RetryAfter
 from service.core.wire import Json, decode
 from service.observability.exceptions import name_of
 from service.observability.traces import current_span, step_span
 from service.tasks.arguments import check_name, check_seconds
+from service.tasks.threads import in_thread
 from service.tasks.workspace import HOLD_SECONDS, Workspace
 
 __all__ = ["RetryOn", "Step", "StepTimeout", "perform", "sleep"]
@@ -27,8 +28,6 @@ RetryOn: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[
 
 WAIT_SECONDS: Final = 0.5
 """Before the first retry, doubling each time up to `HOLD_SECONDS`, and up to a second of chance."""
-
-stamina.instrumentation.set_on_retry_hooks([])  # they would print; what is retried is logged here
 
 
 class StepTimeout(TimeoutError):
@@ -79,37 +78,39 @@ async def _result(step: Step, work: Workspace) -> object:
     except StepTimeout:
         raise  # it says where it was
     except Exception as error:
-        for each in leaves(error):
-            with suppress(AttributeError):  # a frozen one takes no note
-                each.add_note(f"in step {step.name!r}")
+        _note(error, f"in step {step.name!r}")
         raise
 
 
+def _note(error: Exception, note: str) -> None:
+    for each in leaves(error):
+        with suppress(AttributeError):  # a frozen one takes no note
+            each.add_note(note)
+
+
 async def _tries(step: Step, work: Workspace) -> object:
-    if step.retries == 0:
-        return await _try(step, work)
-    async for again in stamina.retry_context(
-        on=partial(_is_retried, step.retry_on),
-        attempts=step.retries + 1,
-        timeout=None,  # it would look at the real time
-        wait_initial=WAIT_SECONDS,
-        wait_max=HOLD_SECONDS,
-    ):
-        with again:
-            if again.num > 1:
-                current_span().note("step.retries", again.num - 1)
-                work.log.info("step is tried again", step=step.name, attempt_of_step=again.num)
+    for retries in count():
+        try:
             return await _try(step, work)
-    raise AssertionError("stamina ended without a result")  # pragma: no cover - it does not
+        except Exception as error:
+            if retries == step.retries or not _is_retried(step.retry_on, error):
+                raise
+        await trio.sleep(_wait_seconds(retries + 1))
+        current_span().note("step.retries", retries + 1)
+        work.log.info("step is tried again", step=step.name, attempt_of_step=retries + 2)
+    raise AssertionError  # pragma: no cover - it counts for ever
 
 
-def _is_retried(retry_on: RetryOn, error: BaseException) -> bool:
+def _wait_seconds(retries: int) -> float:
+    wait = delay_seconds(retries, base=WAIT_SECONDS, maximum=HOLD_SECONDS, chance=0.0)
+    return min(wait + random.random(), HOLD_SECONDS)  # noqa: S311 - spreads tries, guards nothing
+
+
+def _is_retried(retry_on: RetryOn, error: Exception) -> bool:
     """Tell whether to try again; what the task says about the whole run is not for a step.
 
     Of a group, which is what a nursery raises, each member has to be of `retry_on`.
     """
-    if not isinstance(error, Exception):
-        return False
     causes = list(leaves(error))
     if any(isinstance(each, Permanent | RetryAfter) for each in causes):
         return False
@@ -128,11 +129,7 @@ async def _try(step: Step, work: Workspace) -> object:
 async def _call(step: Step, work: Workspace) -> object:
     if step.is_async:
         return await cast("Awaitable[object]", step.call())
-    [value] = await trio.to_thread.run_sync(
-        lambda: [step.call()],  # a list, because trio refuses functions that return coroutines
-        abandon_on_cancel=True,
-        limiter=work.threads,
-    )
+    value = await in_thread(step.call, work.threads)
     return await value if inspect.isawaitable(value) else value
 
 

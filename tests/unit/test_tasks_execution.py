@@ -1,9 +1,7 @@
 """Whatever a task does becomes an outcome; only a stop passes through."""
 
-import gc
 import threading
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -432,26 +430,3 @@ async def test_a_stop_leaves_a_thread_behind_at_once() -> None:
         assert stop.cancelled_caught
     finally:
         let_go.set()
-
-
-@pytest.fixture
-def _no_search_for_garbage() -> Iterator[None]:
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("_no_search_for_garbage")
-async def test_a_failed_plain_function_leaves_no_cycle() -> None:
-    """What it held, such as a large payload, goes with its failure, not when garbage is sought."""
-    held: list[weakref.ref[Greet]] = []
-
-    def fail(_: Context, greet: Greet) -> NoReturn:
-        held.append(weakref.ref(greet))
-        raise ValueError(greet.name)
-
-    failure = await perform(registered(fail), {"name": "Ada"})
-    assert isinstance(failure, Failure)
-    assert held[0]() is not None
-    del failure
-    assert held[0]() is None
