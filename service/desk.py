@@ -34,6 +34,7 @@ from service.messages import (
 )
 from service.observability.logs import get_logger
 from service.observability.metrics import run_ended
+from service.observability.sentry import check_out
 from service.observability.traces import current_context, enqueue_span
 from service.protocol import Progress, Refusal
 from service.tasks.loading import Workload
@@ -111,7 +112,15 @@ class Desk:
         if found.was in {Status.QUEUED, Status.RUNNING}:
             log.info("run cancelled", job_id=found.job_id, run_id=question.run_id, was=found.was)
             run_ended(found.job_id, found.trigger, Status.CANCELLED)
+        if found.was is Status.QUEUED and found.trigger is Trigger.CRON:
+            await self._check_out(question.run_id)
         return found
+
+    async def _check_out(self, run_id: str) -> None:
+        """Tell the monitor of a run that had begun and has no runner who would."""
+        run = await self.door.ask(GetRun(run_id))
+        if run is not None and run.claim > 0:
+            check_out(run, well=False)
 
     async def _trigger(self, order: TriggerRun) -> str:
         new_id = await self._enqueue(order.job_id, order.payload)

@@ -90,6 +90,39 @@ def test_each_tick_checks_in_and_out(home: Path) -> None:
     assert line["cron_ids"] == ["often"]
 
 
+WAITING: Final = """
+from service import CronJob, task
+
+@task("later", retries=1, retry_base_seconds=3600)
+async def later(ctx) -> None:
+    raise LookupError("not yet")
+
+@task("paused")
+async def paused(ctx) -> None:
+    pass
+
+CRON_JOBS = [CronJob(id=job, schedule="@hourly", job_id=job) for job in ("later", "paused")]
+"""
+
+
+def test_a_run_that_is_cancelled_while_it_waits_checks_out(home: Path) -> None:
+    """Between two attempts it has no runner who would; a run that had not begun says nothing."""
+    with Receiver() as receiver:
+        with serving(home, WAITING, **settings(receiver)) as service:
+            assert service.command("pause", "paused").returncode == 0
+            assert service.stop() == 0
+        set_back(home)
+        with serving(home, **settings(receiver)) as service:
+            until(lambda: service.logged("attempt failed, to be retried"), "an attempt has failed")
+            runs = until(lambda: two if len(two := service.runs()) == 2 else None, "both wait")
+            for run in sorted(runs, key=lambda run: str(run["jobId"]), reverse=True):
+                assert service.command("cancel", str(run["id"])).returncode == 0
+            receiver.wait(lambda: len(receiver.check_ins) == 2)
+            assert service.stop() == 0
+    assert words(of(receiver, "later")) == ["in_progress", "error"]
+    assert len(receiver.check_ins) == 2
+
+
 def test_nobody_checks_in_unless_asked_to(home: Path) -> None:
     """SENTRY_CRON_MONITORS is off by default: errors are sent, check-ins are not."""
     with Receiver() as receiver:
