@@ -12,7 +12,11 @@ import attrs
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -42,7 +46,7 @@ class SpanSeen:
 
 
 class Receiver:
-    """Answers every POST, and keeps what came; `status` and `headers` are what it answers.
+    """Answers every POST, and keeps what came; `status`, `headers` and `answer` are its answer.
 
     `asked` are the headers of the last request, by their names in lower case.
     """
@@ -50,6 +54,7 @@ class Receiver:
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.answer = b"{}"
         self.asked: dict[str, str] = {}
         self.requests = 0
         self.raw: list[bytes] = []
@@ -73,9 +78,10 @@ class Receiver:
                 self.send_response(status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "2")
+                answer = receiver.answer
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(answer)
 
             def log_message(self, *_args: object) -> None:
                 pass
@@ -171,6 +177,12 @@ class Receiver:
                 self.events.append(json.loads(payload))
             elif item["type"] == "check_in":
                 self.check_ins.append(json.loads(payload))
+
+
+def answering(rejected: int, message: str) -> bytes:
+    """Return what a collector answers that took not everything, or not without a word."""
+    partial = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
+    return bytes(ExportTraceServiceResponse(partial_success=partial).SerializeToString())
 
 
 @contextmanager

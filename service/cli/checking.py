@@ -159,7 +159,8 @@ def _cron_table(cron_jobs: Sequence[_PlannedJob]) -> Table:
 def _telemetry_table(probes: "Sequence[Probed]") -> Table:
     table = Table("signal", "sent to", "result", title="Telemetry")
     for probe in probes:
-        add_row(table, probe.signal, probe.endpoint or "-", probe.fault or "arrived")
+        arrived = f"arrived; warns: {probe.warning}" if probe.warning else "arrived"
+        add_row(table, probe.signal, probe.endpoint or "-", probe.fault or arrived)
     return table
 
 
@@ -212,5 +213,5 @@ def _probe_json(probe: "Probed") -> Json:
         "signal": probe.signal,
         "sentTo": probe.endpoint,
         "arrived": probe.fault is None,
-        "reason": probe.fault,
+        "reason": probe.fault or probe.warning,
     }

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from service.observability.answers import beginning_of
 from service.observability.fault import Fault
 from service.observability.logs import get_logger
+from service.observability.partial import Partial, partial_success
 from service.observability.thin import cut
 
 __all__ = ["Collector", "without_secrets"]
@@ -41,6 +42,11 @@ class Collector:
             broken=f"{signal} cannot be delivered",
             recovered=f"{signal} are delivered again",
         )
+        self._qualms = Fault(
+            log,
+            broken=f"{signal} are delivered, with a warning of the collector",
+            recovered=f"{signal} are delivered without a warning again",
+        )
         self.endpoint = without_secrets(endpoint)
         self.batches = 0
         """How many deliveries worked."""
@@ -50,7 +56,11 @@ class Collector:
         if losing is not None:
             self._ears[losing] = _Ear(self.lost)
         self.reason: str | None = None
-        """Why the latest delivery failed; None after one that worked."""
+        """Why the latest delivery failed; None after one that was answered."""
+        self.rejection: str | None = None
+        """What the latest answer to a delivery says was not taken."""
+        self.warning: str | None = None
+        """What it says besides, though everything was taken."""
 
     def listen(self, undo: ExitStack) -> None:
         """Take over what the library's loggers say."""
@@ -63,15 +73,17 @@ class Collector:
         """Return an HTTP session that shows how its requests end; the library keeps the causes."""
         session = Session()
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Witness(self._hear))
+            session.mount(scheme, _Witness(self._hear, self._answered))
         return session
 
     def delivered(self) -> None:
-        """Take note that a batch arrived."""
-        self.batches += 1
+        """Take note that a batch arrived, even if not all of it was taken."""
         self.reason = None
+        if self.rejection is None:
+            self.batches += 1
         if not self.quiet:
-            self._fault.worked()
+            _tell(self._fault, self.endpoint, self.rejection)
+            _tell(self._qualms, self.endpoint, self.warning)
 
     def failed(self, reason: BaseException | str | None = None) -> None:
         """Take note that a batch is lost; without a `reason` it is the one that was heard."""
@@ -86,9 +98,21 @@ class Collector:
         self._hear(reason)
         self.failed()
 
+    def _answered(self, partial: Partial) -> None:
+        words, some = cut(partial.message, REASON_CHARACTERS), partial.rejected > 0
+        self.rejection = f"{partial.rejected} rejected: {words}" if some else None
+        self.warning = None if some else words or None
+
     def _hear(self, reason: str) -> None:
         if self.reason is None:  # what comes later only says that it was given up
             self.reason = reason
+
+
+def _tell(fault: Fault, endpoint: str, reason: str | None) -> None:
+    if reason is None:
+        fault.worked()
+    else:
+        fault.failed(endpoint=endpoint, reason=reason)
 
 
 class _Ear(logging.Filter):
@@ -104,11 +128,12 @@ class _Ear(logging.Filter):
 
 
 class _Witness(HTTPAdapter):
-    """Tells what became of each request that did not succeed."""
+    """Tells what became of each request that did not, or not wholly, succeed."""
 
-    def __init__(self, hear: Callable[[str], None]) -> None:
+    def __init__(self, hear: Callable[[str], None], answered: Callable[[Partial], None]) -> None:
         super().__init__()
         self._hear = hear
+        self._answered = answered
 
     def send(  # noqa: PLR0913, PLR0917 - the signature of the library
         self,
@@ -121,12 +146,14 @@ class _Witness(HTTPAdapter):
     ) -> Response:
         try:
             response = super().send(request, True, timeout, verify, cert, proxies)  # noqa: FBT003 - as above
-            response.raw = BytesIO(beginning_of(response.raw))
+            body = beginning_of(response.raw)
+            response.raw = BytesIO(body)
         except RequestException as error:
             self._hear(_root(error))
             raise
         if not response.ok:
             self._hear(f"HTTP {response.status_code} {response.reason}")
+        self._answered(partial_success(body) if response.ok else Partial())
         return response
 
 

@@ -27,7 +27,9 @@ class Probed:
     endpoint: str | None
     """None where nothing is to be sent."""
     fault: str | None
-    """Why it did not arrive; None where it did."""
+    """Why it did not arrive, or was not taken; None where it was."""
+    warning: str | None = None
+    """What the collector says of it, though it took it."""
 
 
 def probe_telemetry(settings: Settings) -> Iterator[Probed]:
@@ -62,8 +64,8 @@ def _probed(signal: str, collector: Collector, send: Callable[[], object]) -> Pr
         if not bounded(send, seconds=PROBE_SECONDS):
             undo.pop_all()  # what still tries to send is to stay quiet
         late = f"no answer within {PROBE_SECONDS:g} s"
-        fault = None if collector.batches else collector.reason or late
-    return Probed(signal, collector.endpoint, fault)
+        fault = None if collector.batches else collector.rejection or collector.reason or late
+    return Probed(signal, collector.endpoint, fault, collector.warning)
 
 
 def _span(endpoint: str) -> Sample:

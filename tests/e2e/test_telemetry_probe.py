@@ -11,7 +11,7 @@ import pytest
 from service.observability.probe import Probed, probe_telemetry
 from service.settings import Secret, Settings
 from tests.harness import environ_for
-from tests.receivers import Receiver
+from tests.receivers import Receiver, answering
 
 
 def settings(receiver: Receiver) -> Settings:
@@ -56,6 +56,35 @@ def test_a_dead_endpoint_is_told_with_its_cause(
     found = list(probe_telemetry(gone))
     assert all("Connection refused" in str(probed.fault) for probed in found)
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_collector_does_not_take_is_told(home: Path) -> None:
+    """An answer of success that rejects the span or point is a fault; one that warns is none."""
+    with Receiver() as receiver:
+        sent = {
+            "OTEL_SDK_DISABLED": "false",
+            "OTLP_ENDPOINT": receiver.traces_url,
+            "OTLP_METRICS_ENDPOINT": receiver.metrics_url,
+        }
+        receiver.answer = answering(1, "the tenant is full")
+        refused = checked(home, **sent)
+        receiver.answer = answering(0, "use gzip")
+        warned = checked(home, "--json", **sent)
+    assert refused.returncode == 1
+    for signal, url in (("traces", receiver.traces_url), ("metrics", receiver.metrics_url)):
+        assert re.search(rf"{signal} +{url} +1 rejected: the tenant is full", refused.stdout)
+    assert warned.returncode == 0
+    found = json.loads(warned.stdout)["telemetry"][:2]
+    assert [(row["arrived"], row["reason"]) for row in found] == [(True, "use gzip")] * 2
+
+
+@pytest.mark.parametrize("answer", [b"", answering(0, ""), b"{}", b"<html>", answering(9, "x")[:4]])
+def test_an_answer_that_is_none_says_nothing(answer: bytes) -> None:
+    """What took everything, what is no OTLP, and what is cut off all arrived."""
+    with Receiver() as receiver:
+        receiver.answer = answer
+        found = list(probe_telemetry(settings(receiver)))
+    assert [(probed.fault, probed.warning) for probed in found] == [(None, None)] * 3
 
 
 def test_what_is_off_is_told_to_be_off(monkeypatch: pytest.MonkeyPatch) -> None:

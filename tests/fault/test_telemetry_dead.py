@@ -16,7 +16,7 @@ from service.observability.telemetry import telemetry
 from service.observability.traces import step_span
 from service.settings import LogFormat, Secret, Settings
 from tests.facts import RUN
-from tests.receivers import Receiver, black_hole
+from tests.receivers import Receiver, answering, black_hole
 
 BROKEN = "traces cannot be delivered"
 RECOVERED = "traces are delivered again"
@@ -70,6 +70,38 @@ def test_a_refusing_collector_is_two_lines(log: Path, status: int) -> None:
     assert str(broken["endpoint"]) == receiver.traces_url
     assert str(status) in str(broken["reason"])
     assert (recovered["level"], recovered["message"]) == ("info", RECOVERED)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "broken", "recovered"),
+    [
+        (3, BROKEN, RECOVERED),
+        (
+            0,
+            "traces are delivered, with a warning of the collector",
+            "traces are delivered without a warning again",
+        ),
+    ],
+)
+def test_a_collector_that_rejects_or_warns_is_two_lines(
+    log: Path, rejected: int, broken: str, recovered: str
+) -> None:
+    """It answers with success, and says in its answer that not all is well; then all is."""
+    with Receiver() as receiver:
+        receiver.answer = answering(rejected, "the tenant is full")
+        with observed(log, Settings(otlp_endpoint=receiver.traces_url)):
+            for number in range(3):
+                with step_span("rejected"):
+                    pass
+                receiver.wait(lambda number=number: receiver.requests > number)  # type: ignore[misc] # bound early
+            receiver.answer = b""
+            with step_span("kept"):
+                pass
+            receiver.wait(lambda: any(span.name == "step kept" for span in receiver.spans))
+    first, last = said(log)
+    assert (first["level"], first["message"]) == ("warning", broken)
+    assert "the tenant is full" in str(first["reason"])
+    assert (last["level"], last["message"]) == ("info", recovered)
 
 
 def closed_port() -> int:
