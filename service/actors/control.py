@@ -25,10 +25,20 @@ from service.protocol import (
 
 __all__ = ["open_control_socket", "run_control"]
 
-IDLE_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 10.0
+"""How long an asker may take to ask, or to take what it is told."""
+
 CONNECTIONS_MAX: Final = 32
+PLACE_SECONDS: Final = 20.0
+"""How long one more may wait for its place: those that only hang have left by then."""
+
+WAITING_MAX: Final = 256
+"""Who comes beyond is refused at once, so that descriptors are left for webhooks."""
+
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for a question; an order to run a task also holds a payload, as large as a webhook's."""
+
+_FULL: Final = f"{CONNECTIONS_MAX} other commands are connected to the service; ask again"
 
 log = get_logger("service.control")
 
@@ -74,11 +84,19 @@ def _remove_unless_alive(path: Path) -> None:
 
 async def run_control(listener: socket.socket, desk: Desk, *, payload_max_bytes: int) -> None:
     """Answer questions until cancelled; connections still open are then cut."""
-    connections = trio.CapacityLimiter(CONNECTIONS_MAX)
+    places = trio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def serve(stream: trio.SocketStream) -> None:
-        async with stream, connections:
-            await _converse(_Asker(stream, payload_max_bytes + ENVELOPE_BYTES), desk)
+        async with stream:
+            asker = _Asker(stream, payload_max_bytes + ENVELOPE_BYTES)
+            with suppress(trio.BrokenResourceError):  # the asker has gone
+                if not await _took_place(places):
+                    await asker.send(write_refusal(_FULL))
+                    return
+                try:
+                    await _converse(asker, desk)
+                finally:
+                    places.release()
 
     with desk.door:
         await trio.serve_listeners(
@@ -86,12 +104,18 @@ async def run_control(listener: socket.socket, desk: Desk, *, payload_max_bytes:
         )
 
 
+async def _took_place(places: trio.CapacityLimiter) -> bool:
+    if places.statistics().tasks_waiting < WAITING_MAX:
+        with trio.move_on_after(PLACE_SECONDS):
+            await places.acquire()
+            return True
+    await trio.lowlevel.checkpoint()
+    return False
+
+
 async def _converse(asker: "_Asker", desk: Desk) -> None:
-    try:
-        while line := await asker.next_line():
-            await asker.stream.send_all(await _reply(line, desk, asker))
-    except trio.BrokenResourceError:
-        pass  # the asker has gone
+    while line := await asker.next_line():
+        await asker.send(await _reply(line, desk, asker))
 
 
 @attrs.define
@@ -103,8 +127,15 @@ class _Asker:
     _buffer: bytearray = attrs.field(factory=bytearray)
 
     async def tell(self, progress: Progress) -> None:
-        """Send how far something is. Raises BrokenResourceError when the asker has gone."""
-        await self.stream.send_all(write_progress(progress))
+        """Send how far something is; raises as `send`."""
+        await self.send(write_progress(progress))
+
+    async def send(self, line: bytes) -> None:
+        """Send a line. Raises BrokenResourceError when the asker has gone, or does not read it."""
+        with trio.move_on_after(IDLE_SECONDS):
+            await self.stream.send_all(line)
+            return
+        raise trio.BrokenResourceError("what is sent is not read")
 
     async def next_line(self) -> bytes | None:
         """Return the next line, or None at the end, on a line too long, or when none comes."""

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,12 @@ from service.actors.control import (
     CONNECTIONS_MAX,
     ENVELOPE_BYTES,
     IDLE_SECONDS,
+    PLACE_SECONDS,
+    WAITING_MAX,
     open_control_socket,
     run_control,
 )
+from service.client import ANSWER_SECONDS
 from service.core.errors import ConfigError
 from service.desk import Desk
 from service.messages import CopyPages, GetRun, ListRuns, RunFilter
@@ -29,6 +32,7 @@ from tests.stores import Clock, enqueue, store_behind_door
 
 PAYLOAD_MAX: Final = 1000
 EVERY_RUN: Final = ListRuns(RunFilter())
+MANY: Final = 400
 
 
 @asynccontextmanager
@@ -213,6 +217,64 @@ async def test_client_that_leaves_hurts_nobody(home: Path) -> None:
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(write_question(EVERY_RUN))
             assert len(read_verdict(EVERY_RUN, await line_of(stream)).runs) == 1
+
+
+async def test_client_that_does_not_read_is_hung_up_on(
+    home: Path, autojump_clock: MockClock
+) -> None:
+    """Who asks on and on and takes no answer loses the connection, and its place."""
+    async with at_control(home) as path, await trio.open_unix_socket(path) as deaf:
+        await deaf.send_all(write_question(EVERY_RUN) * MANY)
+        await trio.sleep(2 * IDLE_SECONDS)
+        assert (await rest_of(deaf)).count(b"\n") < MANY
+    assert autojump_clock.current_time() < 4 * IDLE_SECONDS
+
+
+async def test_connections_that_hang_make_room_for_others(
+    home: Path, mock_clock: MockClock
+) -> None:
+    """However long a client holds its places, a command is answered by the next idle bound."""
+    async with at_control(home) as path, crowd(path, CONNECTIONS_MAX), crowd(path, 1) as [one]:
+        await one.send_all(write_question(EVERY_RUN))
+        await wait_all_tasks_blocked()
+        mock_clock.jump(IDLE_SECONDS + 1)
+        assert len(read_verdict(EVERY_RUN, await line_of(one)).runs) == 1
+
+
+async def test_connection_that_finds_no_place_is_told(home: Path, mock_clock: MockClock) -> None:
+    """When all places are at work, it hears so before the command gives up."""
+    assert PLACE_SECONDS < ANSWER_SECONDS
+    async with (
+        at_control(home) as path,
+        crowd(path, CONNECTIONS_MAX) as busy,
+        crowd(path, 1) as [late],
+    ):
+        await late.send_all(write_question(EVERY_RUN))
+        for _ in range(3):
+            for stream in busy:
+                await stream.send_all(write_question(EVERY_RUN))
+                await line_of(stream)
+            mock_clock.jump(PLACE_SECONDS / 2 - 1)
+        with pytest.raises(Refusal, match="32 other commands are connected"):
+            read_verdict(EVERY_RUN, await line_of(late))
+
+
+async def test_connections_that_would_wait_in_thousands_are_told_at_once(home: Path) -> None:
+    """Descriptors are left for webhooks."""
+    async with at_control(home) as path, crowd(path, CONNECTIONS_MAX + WAITING_MAX):
+        await wait_all_tasks_blocked()
+        async with await trio.open_unix_socket(path) as late:
+            with pytest.raises(Refusal, match="32 other commands are connected"):
+                read_verdict(EVERY_RUN, await line_of(late))
+
+
+@asynccontextmanager
+async def crowd(path: Path, size: int) -> AsyncIterator[list[trio.SocketStream]]:
+    """Hold so many connections."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(await trio.open_unix_socket(path)) for _ in range(size)
+        ]
 
 
 async def test_connections_beyond_the_limit_wait(home: Path) -> None:
