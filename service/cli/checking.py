@@ -14,11 +14,12 @@ from rich.table import Table
 from service.cli.console import add_row, as_json_option, print_json, print_table
 from service.cli.cron import changes, upcoming
 from service.cli.jobs import workload_of
-from service.client import Unreachable, ask
+from service.client import NoService, Unreachable, ask, ask_service
 from service.core.cronjob import CronJob
 from service.core.errors import ConfigError, StoreOutdated, StoreRefused
 from service.core.wire import Json, rfc3339
-from service.messages import CronMeaning, ListCronDefinitions
+from service.messages import CronMeaning, ListCronDefinitions, ListTasks
+from service.protocol import Refusal
 from service.settings import Effective, Settings, effective, read_settings
 from service.tasks.loading import Workload
 from service.tasks.task import Task
@@ -62,7 +63,8 @@ class _Report:
 def check(*, telemetry: bool, as_json: bool) -> None:
     """Show the settings in force, the tasks, and the cron jobs with their next ticks.
 
-    Exits with 78 and a line for each fault of these, with 74 if the database would be refused,
+    Exits with 78 and a line for each fault of these, or when HOST and PORT cannot be listened on
+    and are not those of the running service, with 74 if the database would be refused,
     with 1 if telemetry that is to be sent does not arrive.
     """
     report = _Report()
@@ -92,10 +94,23 @@ def _look(report: _Report, environ: Mapping[str, str], *, telemetry: bool) -> No
         report.changes = _changes(settings, workload)
     except StoreOutdated as error:
         report.upgrade = str(error)
+    _demand_port(settings)
     if telemetry:
         from service.observability.probe import probe_telemetry  # noqa: PLC0415 - slow to load
 
         report.telemetry = list(probe_telemetry(settings))
+
+
+def _demand_port(settings: Settings) -> None:
+    """Raise ConfigError when the service could not listen, unless it runs: then it does."""
+    try:
+        ask_service(settings, ListTasks())
+    except NoService:
+        from service.serving import listen  # noqa: PLC0415 - slow to load
+
+        listen(settings.host, settings.port).close()
+    except (Refusal, Unreachable):
+        pass  # it runs all the same, and may hold the port
 
 
 def _planned(job: CronJob, settings: Settings, now: datetime) -> _PlannedJob:

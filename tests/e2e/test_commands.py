@@ -203,6 +203,20 @@ def test_check_tells_a_program_the_same(house: Service) -> None:
     assert rest == {"changes": [], "upgrade": None, "telemetry": None, "faults": []}
 
 
+def test_check_tells_whether_the_port_is_taken(home: Path) -> None:
+    """By somebody else: a fault. By the service itself: all is as it should be."""
+    with serving(home, "") as service:
+        port = str(service.client.base_url.port)
+        service.environ = environ_for(PORT=port)
+        assert service.command("check").returncode == 0
+        service.environ |= {"CONTROL_SOCKET": "other.sock", "RUN_STORE": "memory"}
+        done = service.command("check", "--json")
+    assert done.returncode == 78
+    taken = f"PORT: {port} on 127.0.0.1 is taken by another process; choose a free port"
+    assert done.stderr == f"service: {taken}\n"
+    assert json.loads(done.stdout)["faults"] == [taken]
+
+
 def test_check_tells_a_program_of_faults(home: Path) -> None:
     """What was found before the fault is there, no secret is, and the exit code is the same."""
     service = launch(home, "raise ValueError('no')", WEBHOOK_SECRET=SECRET)
