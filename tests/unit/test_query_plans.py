@@ -148,7 +148,9 @@ def test_no_question_reads_a_whole_table() -> None:
             queries.answer(question, db, START)
             queue.next_due(db, START)
             queue.claim(db, START, 2)
-    asked = [text for text in statements if re.match(r"\s*(WITH|SELECT|UPDATE|DELETE|INSERT)", text)]
+    asked = [
+        text for text in statements if re.match(r"\s*(WITH|SELECT|UPDATE|DELETE|INSERT)", text)
+    ]
     assert len(asked) > len(QUESTIONS)
     for statement in asked:
         for step in plan(database.connection, statement):
