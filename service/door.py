@@ -115,6 +115,10 @@ class Ticket(Generic[V]):
             trio.lowlevel.reschedule(self._asker)
         return True
 
+    def refuse(self, reason: str) -> None:
+        """Answer by an error of its own: one that many raise would hold on to them all."""
+        self.answer(outcome.Error(StoreUnavailable(reason)))
+
 
 @attrs.frozen
 class Door:

@@ -275,7 +275,7 @@ class _Counter:
     def _lose(self, reason: str) -> None:
         group_lost()
         for ticket in self._taken:
-            _refuse(ticket, reason)
+            ticket.refuse(reason)
         self._taken.clear()
         self._park_claims()
         self._wake_at = trio.current_time() + RETRY_SECONDS
@@ -326,13 +326,13 @@ class _Counter:
     def _refuse_all(self, reason: str) -> None:
         """Answer everybody but the claims, which can wait."""
         for ticket in self._taken:
-            _refuse(ticket, reason)
+            ticket.refuse(reason)
         self._fetch()
         for ticket in self._mail:
             if isinstance(ticket.question, Claim):
                 self._parked.append(ticket)
             else:
-                _refuse(ticket, reason)
+                ticket.refuse(reason)
         self._mail.clear()
 
     def close(self) -> None:
@@ -346,8 +346,3 @@ class _Counter:
         everybody = (*self._mail, *self._taken, *self._copying, *self._claiming, *self._parked)
         for ticket in everybody:
             ticket.answer(outcome.Error(gone))
-
-
-def _refuse(ticket: Ticket[object], reason: str) -> None:
-    """Answer by an error of its own: one that many raise holds on to them all."""
-    ticket.answer(outcome.Error(StoreUnavailable(reason)))
