@@ -33,9 +33,10 @@ from service.messages import (
     Retry,
     Suspend,
 )
-from service.observability.attempts import Ended, Ending, tell, watched_attempt
+from service.observability.attempts import Ended, Ending, tell, tell_beginning
 from service.observability.logs import bound_contextvars, get_logger
-from service.observability.traces import Span
+from service.observability.sentry import run_scope
+from service.observability.traces import Span, attempt_span
 from service.pool import Pool
 from service.settings import Settings
 from service.stepping import in_context
@@ -99,7 +100,8 @@ class Runner:
 
     async def _perform(self, run: Run, hand: Hand) -> Ticket[Run] | None:
         names = bound_contextvars(job_id=run.job_id, run_id=run.id)
-        with watched_attempt(run, self.now()) as span, names:
+        with attempt_span(run) as span, run_scope(run), names:
+            tell_beginning(run, self.now())
             return await self._perform_watched(_Attempt(run, span), hand)
 
     async def _perform_watched(self, attempt: _Attempt, hand: Hand) -> Ticket[Run] | None:

@@ -1,7 +1,5 @@
 """What is told of every attempt: a span, metrics, a line of the log, and Sentry at the very end."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -13,10 +11,10 @@ from service.core.run import Failure, Run
 from service.observability import metrics
 from service.observability.exceptions import kind_of, name_of
 from service.observability.logs import get_logger
-from service.observability.sentry import capture_failure, check_in, check_out, run_scope
-from service.observability.traces import Span, attempt_span
+from service.observability.sentry import capture_failure, check_in, check_out
+from service.observability.traces import Span
 
-__all__ = ["Ended", "Ending", "tell", "tell_poisoned", "watched_attempt"]
+__all__ = ["Ended", "Ending", "tell", "tell_beginning", "tell_poisoned"]
 
 log = get_logger("service.runner")
 
@@ -49,15 +47,12 @@ class Ended:
     due_at: datetime | None = None
 
 
-@contextmanager
-def watched_attempt(run: Run, now: datetime) -> Iterator[Span]:
-    """Hold the span and the Sentry scope of an attempt that begins `now`."""
+def tell_beginning(run: Run, now: datetime) -> None:
+    """Tell that an attempt begins `now`; within its span and its Sentry scope."""
     waited = (now - run.due_at) / timedelta(seconds=1)
     metrics.run_started(run.job_id, max(waited, 0.0))
-    with attempt_span(run) as span, run_scope(run):
-        if run.claim == 1:
-            check_in(run)
-        yield span
+    if run.claim == 1:
+        check_in(run)
 
 
 def tell(ended: Ended, span: Span) -> None:
