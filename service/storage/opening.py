@@ -6,8 +6,9 @@ One connection owns the file: it takes SQLite's exclusive lock before the write-
 opened, so a second process is refused, and nobody else can checkpoint (SQLite before 3.51.3 can
 lose commits when two connections do).
 
-A new database is built under another name and linked to its own name when it is complete, so a
-file under that name is never empty or half made; one that is was not left by us, and is refused.
+A new database is built under another name and linked to its own name when it is complete and on
+disk, so a file under that name is never empty or half made; one that is was not left by us, and is
+refused.
 A file that is refused is not changed. Closing a connection would write the log into it, so the
 refusing connection is left open in the error's traceback and the process is expected to end
 without cleaning up (`os._exit`).
@@ -155,10 +156,13 @@ def _build(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # payloads may be secret
     connection = _connect(f"file:{quote(str(path))}?mode=rw")
     try:
+        connection.execute("PRAGMA synchronous = OFF")  # nobody knows it yet: once, below, will do
+        connection.execute("PRAGMA journal_mode = MEMORY")
         _prepare_new(connection)
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+    _sync(path, os.O_RDONLY)
 
 
 def _prepare_new(connection: sqlite3.Connection) -> None:
@@ -178,7 +182,11 @@ def _sync_log_entry(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return when the names in a folder are on disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
