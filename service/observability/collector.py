@@ -7,20 +7,15 @@ a collector is one line when it begins, with its cause, and one when it is over.
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from io import BytesIO
 from typing import Final
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, RequestException, Response, Session
-from requests.adapters import HTTPAdapter
-
-from service.observability.answers import beginning_of
 from service.observability.fault import Fault
 from service.observability.logs import get_logger
-from service.observability.partial import Partial, partial_success
+from service.observability.partial import Partial
 from service.observability.thin import cut
 
-__all__ = ["Collector", "without_secrets"]
+__all__ = ["Collector", "root_of", "without_secrets"]
 
 REASON_CHARACTERS: Final = 300
 
@@ -52,7 +47,7 @@ class Collector:
         """How many deliveries worked."""
         self.quiet = False
         """Whether someone else tells how it goes."""
-        self._ears = {sending: _Ear(self._hear)}
+        self._ears = {sending: _Ear(self.hear)}
         if losing is not None:
             self._ears[losing] = _Ear(self.lost)
         self.reason: str | None = None
@@ -69,13 +64,6 @@ class Collector:
             library.filters.insert(0, ear)  # before the library's own, which hushes what it said
             undo.callback(library.removeFilter, ear)
 
-    def session(self) -> Session:
-        """Return an HTTP session that shows how its requests end; the library keeps the causes."""
-        session = Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _Witness(self._hear, self._answered))
-        return session
-
     def delivered(self) -> None:
         """Take note that a batch arrived, even if not all of it was taken."""
         self.reason = None
@@ -88,22 +76,24 @@ class Collector:
     def failed(self, reason: BaseException | str | None = None) -> None:
         """Take note that a batch is lost; without a `reason` it is the one that was heard."""
         if isinstance(reason, BaseException):
-            reason = _root(reason)
+            reason = root_of(reason)
         self.reason = reason or self.reason
         if not self.quiet:
             self._fault.failed(endpoint=self.endpoint, reason=self.reason)
 
     def lost(self, reason: str) -> None:
         """Take note that something was dropped before it was sent."""
-        self._hear(reason)
+        self.hear(reason)
         self.failed()
 
-    def _answered(self, partial: Partial) -> None:
+    def answered(self, partial: Partial) -> None:
+        """Take note of what an answer to a delivery says."""
         words, some = cut(partial.message, REASON_CHARACTERS), partial.rejected > 0
         self.rejection = f"{partial.rejected} rejected: {words}" if some else None
         self.warning = None if some else words or None
 
-    def _hear(self, reason: str) -> None:
+    def hear(self, reason: str) -> None:
+        """Take note of why sending fails, unless that is known."""
         if self.reason is None:  # what comes later only says that it was given up
             self.reason = reason
 
@@ -127,37 +117,7 @@ class _Ear(logging.Filter):
         return False
 
 
-class _Witness(HTTPAdapter):
-    """Tells what became of each request that did not, or not wholly, succeed."""
-
-    def __init__(self, hear: Callable[[str], None], answered: Callable[[Partial], None]) -> None:
-        super().__init__()
-        self._hear = hear
-        self._answered = answered
-
-    def send(  # noqa: PLR0913, PLR0917 - the signature of the library
-        self,
-        request: PreparedRequest,
-        stream: bool = False,  # noqa: ARG002, FBT001, FBT002 - as above; the body is read here
-        timeout: float | tuple[float | None, float | None] | None = None,
-        verify: bool | str = True,  # noqa: FBT001, FBT002 - as above
-        cert: str | tuple[str, str] | None = None,
-        proxies: dict[str, str] | None = None,
-    ) -> Response:
-        try:
-            response = super().send(request, True, timeout, verify, cert, proxies)  # noqa: FBT003 - as above
-            body = beginning_of(response.raw)
-            response.raw = BytesIO(body)
-        except RequestException as error:
-            self._hear(_root(error))
-            raise
-        if not response.ok:
-            self._hear(f"HTTP {response.status_code} {response.reason}")
-        self._answered(partial_success(body) if response.ok else Partial())
-        return response
-
-
-def _root(error: BaseException) -> str:
+def root_of(error: BaseException) -> str:
     """Return what went wrong at the bottom: libraries wrap it in their addresses and pools."""
     while inner := error.__cause__ or error.__context__:
         error = inner

@@ -25,6 +25,7 @@ __all__ = [
     "demand_headers",
     "endpoint_of",
     "export_seconds",
+    "says_how_to_send",
     "turned_off",
 ]
 
@@ -67,6 +68,11 @@ def demand_headers(signal: str) -> None:
             sent = unquote(header)
             if not (_HEADER.fullmatch(header) and sent.isascii() and sent.isprintable()):
                 raise ValueError(f"{name} does not hold name=value,name=value as headers allow")
+
+
+def says_how_to_send() -> bool:
+    """Return whether any OTEL_* variable says how to send; what it holds may be refused."""
+    return any(name.startswith("OTEL_EXPORTER_") for name in os.environ)
 
 
 def export_seconds(signal: str) -> float | None:

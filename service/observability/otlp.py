@@ -1,34 +1,31 @@
-"""Traces and metrics on their way to a collector, by OTLP over HTTP."""
+"""Traces and metrics on their way to a collector, by OTLP over HTTP.
+
+What sends them is loaded with the first batch, by the thread that sends. Only where OTEL_*
+variables say how to send, it is loaded at once: what they hold may be refused.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.metadata import version
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 import attrs
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricExportResult,
-    MetricsData,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics import export as metrics_export
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace import export as trace_export
 
 from service.observability.collector import Collector
-from service.observability.encoding import Encoder
 from service.observability.export import (
     SERVICE_NAME,
     counts_by_default,
     demand_headers,
     endpoint_of,
-    export_seconds,
+    says_how_to_send,
 )
 from service.observability.instruments import Meter
 from service.observability.metrics import metering
@@ -37,10 +34,15 @@ from service.observability.tally import Tally
 from service.observability.traces import tracer_is
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.observability.senders import MetricSender, SpanSender
+
 __all__ = ["MetricExporter", "SpanExporter", "service_resource", "start_metrics", "start_traces"]
 
 SCOPE: Final = "service"
+SPANS_SENT: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 SPANS_LOST: Final = "opentelemetry.sdk._shared_internal"
+METRICS_SENT: Final = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
 METRICS_LOST: Final = "opentelemetry.sdk.metrics._internal.export"
 
 _INSTANCE_ID: Final = str(uuid4())
@@ -71,7 +73,7 @@ class _HashedOnce(Resource):
         return self._hash
 
 
-class SpanExporter(OTLPSpanExporter):
+class SpanExporter(trace_export.SpanExporter):
     """Sends batches of spans, and keeps account of how that went.
 
     Raises ValueError for what OTEL_* variables may not hold, as all here does that begins to send.
@@ -79,48 +81,78 @@ class SpanExporter(OTLPSpanExporter):
 
     def __init__(self, configured: str, resource: Resource) -> None:
         demand_headers("TRACES")
-        endpoint = endpoint_of("TRACES", configured, attrs.fields(Settings).otlp_endpoint.default)
-        self.collector = Collector(
-            "traces", endpoint, sending=OTLPSpanExporter.__module__, losing=SPANS_LOST
+        self._endpoint = endpoint_of(
+            "TRACES", configured, attrs.fields(Settings).otlp_endpoint.default
         )
-        seconds = export_seconds("TRACES")
-        super().__init__(endpoint=endpoint, timeout=seconds, session=self.collector.session())
-        self._encoder = Encoder(resource)
+        self._resource = resource
+        self.collector = Collector("traces", self._endpoint, sending=SPANS_SENT, losing=SPANS_LOST)
+        self._sender = self._load() if says_how_to_send() else None
 
-    def export(self, spans: Sequence[Record | ReadableSpan]) -> SpanExportResult:
+    def _load(self) -> "SpanSender":
+        from service.observability.senders import SpanSender  # noqa: PLC0415 - see the module
+
+        return SpanSender(self._endpoint, self._resource, self.collector)
+
+    def export(self, spans: Sequence[Record | ReadableSpan]) -> trace_export.SpanExportResult:
         """Send a batch, in the time that `export_seconds` says."""
+        self._sender = self._sender or self._load()
         fault: Exception | None = None
         try:
-            if not self._shutdown and self._client.export(self._encoder.encode(spans)).success:
+            if self._sender.send(spans):
                 self.collector.delivered()
-                return SpanExportResult.SUCCESS
+                return trace_export.SpanExportResult.SUCCESS
         except ValueError as error:
             fault = error
         self.collector.failed(fault)
-        return SpanExportResult.FAILURE
+        return trace_export.SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Give up what is being sent."""
+        if self._sender is not None:
+            self._sender.shutdown()  # type: ignore[no-untyped-call] # the library's
 
 
-class MetricExporter(OTLPMetricExporter):
+class MetricExporter(metrics_export.MetricExporter):
     """Sends what was counted, and keeps account of how that went."""
 
     def __init__(self, configured: str) -> None:
         demand_headers("METRICS")
-        self.collector = Collector(
-            "metrics", configured, sending=OTLPMetricExporter.__module__, losing=METRICS_LOST
+        self._endpoint = configured
+        self.collector = Collector("metrics", configured, sending=METRICS_SENT, losing=METRICS_LOST)
+        self._sender = sender = self._load() if says_how_to_send() else None
+        super().__init__(
+            sender._preferred_temporality if sender else None,  # noqa: SLF001 - as readers ask
+            sender._preferred_aggregation if sender else None,  # noqa: SLF001 - as above
         )
-        seconds = export_seconds("METRICS")
-        super().__init__(endpoint=configured, timeout=seconds, session=self.collector.session())
+
+    def _load(self) -> "MetricSender":
+        from service.observability.senders import MetricSender  # noqa: PLC0415 - see the module
+
+        return MetricSender(self._endpoint, self.collector)
 
     def export(
-        self, metrics_data: MetricsData, timeout_millis: float | None = None, **kwargs: object
-    ) -> MetricExportResult:
+        self,
+        metrics_data: metrics_export.MetricsData,
+        timeout_millis: float = 10_000,
+        **kwargs: object,
+    ) -> metrics_export.MetricExportResult:
         """Send everything, in the time that `export_seconds` says."""
-        result = super().export(metrics_data, timeout_millis, **kwargs)
-        if result is MetricExportResult.SUCCESS:
+        self._sender = self._sender or self._load()
+        result = self._sender.export(metrics_data, timeout_millis, **kwargs)
+        if result is metrics_export.MetricExportResult.SUCCESS:
             self.collector.delivered()
         else:
             self.collector.failed()
         return result
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002 - the SDK's
+        """Do nothing: nothing waits here."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
+        """Give up what is being sent."""
+        if self._sender is not None:
+            self._sender.shutdown(timeout_millis, **kwargs)
 
 
 def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
@@ -128,7 +160,7 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     resource = service_resource()
     exporter = SpanExporter(endpoint, resource)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    batches = BatchSpanProcessor(exporter)
+    batches = trace_export.BatchSpanProcessor(exporter)
     exporter.collector.listen(undo)  # now: what was said of variables is not about sending
     provider.add_span_processor(batches)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
@@ -138,7 +170,7 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
 
     def end() -> None:
         if exporter.collector.reason is not None:
-            exporter.shutdown()  # type: ignore[no-untyped-call] # what is down is not waited for
+            exporter.shutdown()  # what is down is not waited for
         provider.shutdown()
 
     return end
@@ -147,7 +179,7 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
 def start_metrics(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     """Send metrics to `endpoint` until `undo`; return what sends them once more, in 30 s."""
     exporter = MetricExporter(endpoint)
-    reader = PeriodicExportingMetricReader(exporter)
+    reader = metrics_export.PeriodicExportingMetricReader(exporter)
     exporter.collector.listen(undo)  # now: as above
     undo.enter_context(metering(_meter_for(reader)))
 
@@ -159,7 +191,7 @@ def start_metrics(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     return end
 
 
-def _meter_for(reader: PeriodicExportingMetricReader) -> Meter:
+def _meter_for(reader: metrics_export.PeriodicExportingMetricReader) -> Meter:
     """Return what counts for `reader`: by hand, unless the OTEL_* variables ask for more."""
     resource = service_resource()
     if not counts_by_default():

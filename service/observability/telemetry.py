@@ -1,6 +1,6 @@
 """All telemetry besides logs: set up once, ended within a bound.
 
-What sends it is imported when it is wanted: the libraries take longer to load than the service.
+What sends it is imported when it is wanted: the libraries take long to load.
 """
 
 from collections.abc import Iterator, Mapping
