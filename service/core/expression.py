@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Final
 
 import attrs
-from croniter import croniter
 
 __all__ = ["Expression", "ExpressionError", "parse"]
 
@@ -144,6 +143,8 @@ def _plain_item(field: _Field, item: str) -> str:
 
 def _expression(words: list[str], plain: list[str]) -> Expression:
     """Expand six fields, seconds first; in `words` as they were written."""
+    from croniter import croniter  # noqa: PLC0415 - a start without cron jobs does not wait for it
+
     expanded: list[list[int | str]] = croniter.expand(" ".join(plain), second_at_beginning=True)[0]
     minutes, hours, days, months, weekdays, seconds = (
         range(field.low, field.high + 1) if "*" in values else [int(value) for value in values]
