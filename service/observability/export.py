@@ -71,7 +71,7 @@ def demand_headers(signal: str) -> None:
 
 
 def says_how_to_send() -> bool:
-    """Return whether any OTEL_* variable says how to send; what it holds may be refused."""
+    """Return whether any OTEL_* variable says how to send."""
     return any(name.startswith("OTEL_EXPORTER_") for name in os.environ)
 
 

@@ -1,7 +1,7 @@
 """Traces and metrics on their way to a collector, by OTLP over HTTP.
 
 What sends them is loaded with the first batch, by the thread that sends. Only where OTEL_*
-variables say how to send, it is loaded at once: what they hold may be refused.
+variables say how to send, it is loaded at once: what is wrong with them is said at the start.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,20 +8,21 @@ import pytest
 
 from service.core.wire import Json
 from service.observability import metrics
-from service.observability.logs import logging_to
+from service.observability.logs import get_logger, logging_to
 from service.observability.probe import probe_telemetry
 from service.observability.telemetry import telemetry
 from service.observability.traces import step_span
 from service.settings import LogFormat, Settings
 from tests.receivers import Receiver
 
+BEGUN = "what follows is told"
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 
 def told(
     log: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]
 ) -> list[dict[str, Json]]:
-    """Tell of a step and a retry; return what was logged, but for how Sentry is set."""
+    """Tell of a step and a retry; return what was logged, but for how Sentry is set and `BEGUN`."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings(
@@ -32,9 +33,14 @@ def told(
         logging_to(file.fileno(), level="debug", format=LogFormat.JSON),
         telemetry(settings),
     ):
+        get_logger("test").debug(BEGUN)
         with step_span("kept"):
             pass
         metrics.run_retried("echo")
+    return [line for line in lines_of(log) if line["message"] != BEGUN]
+
+
+def lines_of(log: Path) -> list[dict[str, Json]]:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [line for line in lines if "SENTRY_DSN" not in line["message"]]
 
@@ -90,3 +96,15 @@ def test_what_the_sdk_corrects_is_no_fault_of_the_collector(
         assert str(line["logger"]).startswith("opentelemetry.")
         assert receiver.spans
         assert "job.retries" in receiver.metrics
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"]
+)
+def test_what_says_how_to_send_is_looked_at_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is wrong with it is said at once, not when the first batch is sent."""
+    with Receiver() as receiver:
+        assert told(tmp_path / "log", receiver, monkeypatch, {name: "odd"})
+    assert lines_of(tmp_path / "log")[-1]["message"] == BEGUN

@@ -1,5 +1,6 @@
 """What an author imports from the service, and what the built-in tasks show."""
 
+import os
 import subprocess
 import sys
 
@@ -48,11 +49,34 @@ def test_importing_the_package_takes_no_time() -> None:
     assert not {"attrs", "cattrs", "trio", "structlog", "croniter"} & set(modules)
 
 
-def test_a_service_that_asks_nobody_loads_no_client() -> None:
-    """The HTTP client is imported when a task first makes a request."""
-    code = "import sys, service.cli.serving; print('httpx' in sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert loaded.stdout == b"False\n"
+def test_a_start_loads_only_what_it_needs() -> None:
+    """Clients, what sends telemetry, and rich tables wait until there is something for them."""
+    code = """
+import os, sys
+import service.cli.serving
+from service.observability.telemetry import telemetry
+from service.settings import read_settings
+
+nowhere = "http://127.0.0.1:9"
+with telemetry(read_settings({"OTLP_ENDPOINT": nowhere, "OTLP_METRICS_ENDPOINT": nowhere})):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+"""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, check=True
+    )
+    modules = loaded.stdout.decode().split()
+    assert {"opentelemetry.sdk.trace", "opentelemetry.sdk.metrics"} <= set(modules)
+    assert not {
+        "croniter",
+        "google.protobuf",
+        "httpx",
+        "requests",
+        "rich",
+        "sentry_sdk",
+        "urllib3",
+    } & set(modules)
 
 
 def test_a_command_that_reads_loads_nothing_that_runs() -> None:
