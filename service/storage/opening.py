@@ -35,6 +35,9 @@ MEMORY: Final = ":memory:"
 CHECK_SECONDS: Final = 0.1
 """How long the look for damage at start may take; a large file is not checked to its end."""
 
+GLANCE_SECONDS: Final = 0.02
+"""The same for a command, which someone waits for and which ends soon."""
+
 _LOCK_WAIT_SECONDS: Final = 2.0
 _HEADER_BYTES: Final = 100
 _STATEMENTS_KEPT: Final = 512
@@ -54,7 +57,7 @@ def open_connection(path: Path | None) -> sqlite3.Connection:
     if not _exists(path):
         _create(path)
     _demand_ours(path)
-    return _opened(path)
+    return _opened(path, CHECK_SECONDS)
 
 
 def open_as_it_is(path: Path) -> sqlite3.Connection:
@@ -70,7 +73,7 @@ def open_as_it_is(path: Path) -> sqlite3.Connection:
             f"{path}: has schema version {version}, this service needs {newest}; "
             "start the service, which upgrades it"
         )
-    return _opened(path)
+    return _opened(path, GLANCE_SECONDS)
 
 
 def log_of(path: Path) -> Path:
@@ -87,9 +90,9 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path, check_seconds: float) -> sqlite3.Connection:
     connection = _connect(f"file:{quote(str(path))}?mode=rw")
-    _own(connection, path)
+    _own(connection, path, check_seconds)
     _make_ready(connection, path)
     _sync_log_entry(path)
     return connection
@@ -236,14 +239,14 @@ def _refuse_newer(path: Path, version: int) -> None:
         )
 
 
-def _own(connection: sqlite3.Connection, path: Path) -> None:
+def _own(connection: sqlite3.Connection, path: Path, check_seconds: float) -> None:
     """Take the exclusive lock, then look for damage as far as a short look reaches."""
     log = log_of(path)
     had_log = log.exists()
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        faults = _quick_check(connection)
+        faults = _quick_check(connection, check_seconds)
     except sqlite3.Error as error:
         if primary_code(error) == sqlite3.SQLITE_BUSY:
             raise StoreRefused(f"{path}: is in use by another process") from error
@@ -256,9 +259,9 @@ def _own(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreRefused(f"{path}: is damaged: {faults}; restore a backup")
 
 
-def _quick_check(connection: sqlite3.Connection) -> str | None:
+def _quick_check(connection: sqlite3.Connection, seconds: float) -> str | None:
     """Return the first fault that SQLite finds in the time it has, or None."""
-    end = threading.Timer(CHECK_SECONDS, connection.interrupt)
+    end = threading.Timer(seconds, connection.interrupt)
     end.start()
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
