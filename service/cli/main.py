@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from service.core.errors import ConfigError, StoreRefused
+from service.core.errors import ConfigError, StoreBroken, StoreRefused
 from service.core.wire import is_unicode
 from service.garbage import expect_no_garbage
 
@@ -22,7 +22,7 @@ EX_UNAVAILABLE: Final = 69
 """Nothing could be asked: no service, and no store."""
 
 EX_STORE: Final = 74
-"""The database file was refused; it is as it was."""
+"""The database file was refused, and is as it was, or its damage came to light."""
 
 EX_CONFIG: Final = 78
 """Settings, tasks or schedules are wrong."""
@@ -89,6 +89,9 @@ class _Commands(click.Group):
             ctx.exit(1)
         except KeyboardInterrupt:
             ctx.exit(EX_INTERRUPTED)
+        except StoreBroken as error:
+            click.echo(f"service: the store is damaged: {error}; restore a backup", err=True)
+            ctx.exit(EX_STORE)
         except StoreRefused as error:
             _complain(error)
             sys.stdout.flush()

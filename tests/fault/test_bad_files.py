@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib import resources
 from itertools import count
@@ -188,6 +189,29 @@ def test_bad_file_is_refused_and_left_alone(
     store = make_store(home / STORE.parent, hot=hot)
     damage(store)
     assert re.search(says, refuse(home))
+
+
+def test_damage_that_a_command_comes_upon_is_told(home: Path) -> None:
+    """The look for damage does not reach the end of a large file; a question may."""
+    store = make_store(home / STORE.parent, hot=False)
+    with closing(sqlite3.connect(store)) as connection:
+        [root] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'")
+    with store.open("r+b") as file:
+        file.seek((root[0] - 1) * PAGE_BYTES)
+        file.write(b"\xa5" * PAGE_BYTES)
+    code = """
+from service.storage import opening
+opening._quick_check = lambda *_: None
+from service.cli import main
+main(["runs"])
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=home, env=environ_for(), capture_output=True, check=False
+    )
+    assert told.returncode == EX_STORE
+    [line] = told.stderr.decode().splitlines()
+    assert line.startswith("service: the store is damaged: database disk image is malformed")
+    assert line.endswith("; restore a backup")
 
 
 def test_folder_in_place_of_the_file_is_refused(home: Path) -> None:
