@@ -20,10 +20,7 @@ __all__ = ["MetricSender", "SpanSender"]
 
 
 class SpanSender(OTLPSpanExporter):
-    """Sends spans to `endpoint`; `collector` is told how that went.
-
-    Raises ValueError for what OTEL_* variables may not hold.
-    """
+    """Sends spans to `endpoint`; `collector` is told how that went."""
 
     def __init__(self, endpoint: str, resource: Resource, collector: Collector) -> None:
         super().__init__(
