@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from structlog.dev import ConsoleRenderer
+
 from service.core.visible import visible, visible_lines
 from service.core.wire import Json
 from service.observability.exceptions import describe
-from service.observability.structured import ConsoleRenderer
 from service.observability.thin import KEY_CHARACTERS, cut, plain
 
 __all__ = ["LINE_BYTES", "Render", "console_renderer", "json_line"]

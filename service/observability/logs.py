@@ -18,19 +18,13 @@ from contextlib import ExitStack, contextmanager
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
 from typing import Final, TextIO
 
+import structlog
 from opentelemetry import trace
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.typing import EventDict, Processor
 
 from service.observability.lines import Render, console_renderer, json_line
 from service.observability.sink import Sink
-from service.observability.structured import (
-    BoundLoggerBase,
-    DropEvent,
-    EventDict,
-    Processor,
-    bound_contextvars,
-    configure,
-    merge_contextvars,
-)
 from service.settings import LogFormat
 
 __all__ = ["LEVELS", "Logger", "bound_contextvars", "get_logger", "logging_to"]
@@ -55,7 +49,7 @@ QUIET: Final = {
 }
 
 
-class Logger(BoundLoggerBase):
+class Logger(structlog.BoundLoggerBase):
     """Says what happened: a constant message for a person, and fields for a program.
 
     Never blocks and never raises, whatever the fields hold.
@@ -148,7 +142,7 @@ def _say(level: str, event: EventDict) -> None:
     try:
         for process in _PROCESSORS:
             event = process(None, level, event)  # type: ignore[assignment] # the last one decides
-    except DropEvent:
+    except structlog.DropEvent:
         pass
 
 
@@ -167,7 +161,7 @@ def _write(_logger: object, level: str, event: EventDict) -> EventDict:
     elif type(error) is tuple:  # not isinstance: an exception of a task may lie about its class
         event["exc_info"] = error[1]
     _out.write(_out.render(time.time(), level, event))
-    raise DropEvent
+    raise structlog.DropEvent
 
 
 def _to_stderr(line: bytes) -> None:
@@ -237,4 +231,4 @@ def _route_lost_errors(undo: ExitStack) -> None:
 _DOWNWARD: Final = sorted(LEVELS.items(), key=lambda level: -level[1])
 _PROCESSORS: Final[list[Processor]] = [merge_contextvars, _add_trace, _write]
 _out: Final = _Out()
-configure(processors=_PROCESSORS)
+structlog.configure(processors=_PROCESSORS)

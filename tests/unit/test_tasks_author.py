@@ -50,7 +50,7 @@ def test_importing_the_package_takes_no_time() -> None:
 
 
 def test_a_start_loads_only_what_it_needs() -> None:
-    """Clients, what sends telemetry, and rich tables wait until there is something for them."""
+    """Clients and what sends telemetry wait until there is something for them."""
     code = """
 import os, sys
 import service.cli.serving
@@ -73,7 +73,6 @@ with telemetry(read_settings({"OTLP_ENDPOINT": nowhere, "OTLP_METRICS_ENDPOINT":
         "google.protobuf",
         "httpx",
         "requests",
-        "rich",
         "sentry_sdk",
         "urllib3",
     } & set(modules)
