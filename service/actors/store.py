@@ -12,9 +12,7 @@ again.
 
 A runner says how its run ended and claims the next one in one breath, and is heard in the next
 group. So that a rush of new runs, however many send them, cannot slow the runners down, a group
-takes in only some of those for each claim; the others wait for the groups after it. And when a next
-group waits, it sets out as soon as the runners that were answered have spoken; only then are those
-answered who sent new runs. So the loop has their answers to write while the disk is busy.
+takes in only some of those for each claim; the others wait for the groups after it.
 
 A backup copies its pages between two groups, a few for each time that it asks.
 
@@ -140,7 +138,6 @@ class _Counter:
     _mail: deque[Ticket[object]] = attrs.field(factory=deque)
     _parked: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken: list[Ticket[object]] = attrs.field(factory=list)
-    _accepted: list[tuple[Ticket[object], outcome.Outcome[object]]] = attrs.field(factory=list)
     _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
     _copying: deque[Ticket[object]] = attrs.field(factory=deque)
     _taken_at: float = math.inf
@@ -158,8 +155,7 @@ class _Counter:
             self._fetch()
             self._admit_mail()
             await self._serve_group()
-            if self._copying:
-                await self._copy_pages()
+            await self._copy_pages()
             if self._database.checkpoint_is_due():
                 await self._checkpoint()
 
@@ -207,7 +203,6 @@ class _Counter:
 
     async def _serve_group(self) -> None:
         self._take_claims()
-        self._answer_accepted()
         if not self._taken and not self._claiming:
             return
         self._taken_at = trio.current_time()
@@ -227,29 +222,16 @@ class _Counter:
             return
         finally:
             self._taken_at = math.inf
+        for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
+            ticket.answer(verdict)
+        self._taken.clear()
         for run in served.runs:
             self._claiming.popleft().answer(outcome.Value(run))
-        self._answer_taken(served.verdicts)
         came_meanwhile = bool(self._parked)
         self._park_claims()
         self._wake_at = -math.inf if came_meanwhile else self._alarm(served.next_due, now)
         if served.wrote:
             self._note_success()
-
-    def _answer_taken(self, verdicts: Sequence[outcome.Outcome[object]]) -> None:
-        """Answer those whose group is on disk; when more wait, of new runs a little later."""
-        self._fetch()
-        for ticket, verdict in zip(self._taken, verdicts, strict=True):
-            if self._mail and isinstance(ticket.question, Enqueue):
-                self._accepted.append((ticket, verdict))
-            else:
-                ticket.answer(verdict)
-        self._taken.clear()
-
-    def _answer_accepted(self) -> None:
-        for ticket, verdict in self._accepted:
-            ticket.answer(verdict)
-        self._accepted.clear()
 
     def _take_claims(self) -> None:
         """Take up the claims; for them alone the pause after a lost group is kept."""
@@ -290,7 +272,6 @@ class _Counter:
         self._failing = False
 
     async def _copy_pages(self) -> None:
-        self._answer_accepted()
         while self._copying:
             ticket = self._copying[0]
             verdict: outcome.Outcome[object]
@@ -304,7 +285,6 @@ class _Counter:
             ticket.answer(verdict)
 
     async def _checkpoint(self) -> None:
-        self._answer_accepted()
         try:
             await self._hop(self._database.checkpoint)
         except StoreUnavailable as error:
@@ -337,7 +317,6 @@ class _Counter:
 
     def close(self) -> None:
         """Answer all who still wait, and let nobody else in."""
-        self._answer_accepted()
         gone = StoreEnded("the store has ended")
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
