@@ -5,11 +5,10 @@ it reads what was set there, and what it sets stays there.
 """
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from functools import partial
 from typing import TypeVar
-
-from outcome import Error, Outcome, Value
 
 __all__ = ["in_context"]
 
@@ -22,14 +21,16 @@ def in_context(
 ) -> Generator[object, object, T]:
     """Await `coroutine`, each step of it in `context`; cancellation and errors pass as ever."""
     steps = coroutine.__await__()
-    step: Outcome[object] = Value(None)
-    while True:
-        try:
-            trap: object = context.run(step.send, steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        try:
-            step = Value((yield trap))
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - the coroutine gets it next
-            step = Error(error)
+    step: Callable[[], object] = partial(steps.send, None)
+    try:
+        while True:
+            trap = context.run(step)
+            try:
+                step = partial(steps.send, (yield trap))
+            except BaseException as error:  # noqa: ASYNC103, BLE001 - the coroutine gets it next
+                step = partial(steps.throw, error)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        del step  # an error holds the frames that it passed, which must not hold it

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from contextvars import copy_context
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -17,6 +18,7 @@ from service.core.run import Failure
 from service.door import Door
 from service.hop import own_thread
 from service.messages import Enqueue
+from service.stepping import in_context
 from service.storage.database import Database
 from service.storage.group import answer_all
 from service.tasks import steps
@@ -90,6 +92,21 @@ async def test_a_step_that_timed_out_between_two_tries_leaves_no_cycle(
             await context().step("a", awaited, greet, retries=2)
 
     await freed_after_failing(work, trio.TooSlowError)
+
+
+async def test_an_interrupted_run_leaves_no_cycle() -> None:
+    """What it held is freed once Cancelled has passed out of its context."""
+    held: list[weakref.ref[Greet]] = []
+
+    async def wait() -> None:
+        greet = Greet("Ada")
+        held.append(weakref.ref(greet))
+        await trio.sleep_forever()
+
+    with trio.move_on_after(0):
+        await in_context(copy_context(), wait())
+    await trio.lowlevel.checkpoint()
+    assert held[0]() is None
 
 
 async def test_a_program_that_is_not_there_leaves_no_cycle() -> None:
