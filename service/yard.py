@@ -52,8 +52,10 @@ class Stint:
         """Cancel it: it should end now."""
         self.is_interrupted = True
         self._scope.cancel()
-        self.ends_at = min(self.ends_at, trio.current_time())
-        self._hand.look_by(self.ends_at)
+        now = trio.current_time()
+        if now < self.ends_at:  # else it was looked for already, and has its patience
+            self.ends_at = now
+            self._hand.look_by(now)
 
     def __enter__(self) -> Self:
         self._scope.__enter__()

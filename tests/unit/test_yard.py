@@ -139,6 +139,33 @@ async def test_interrupted_stint_that_is_deaf_is_left_behind(autojump_clock: Moc
     assert autojump_clock.current_time() == pytest.approx(left)
 
 
+@pytest.mark.parametrize("seconds", [3, 100])
+async def test_stint_has_all_the_patience_though_it_is_interrupted_once_more(
+    autojump_clock: MockClock, seconds: float
+) -> None:
+    """Who cleans up after its time, or an interruption, is not cut short by another."""
+    ended: list[float] = []
+
+    async def clean_up() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3 + PATIENCE_SECONDS - 0.1)
+        ended.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        crew = Crew(nursery, clean_up)
+
+        async def interrupt() -> None:
+            for pause in (3, 0.2):
+                await trio.sleep(pause)
+                assert crew.at_hand is not None
+                crew.at_hand.interrupt()
+
+        nursery.start_soon(interrupt)
+        await crew.work(seconds=seconds)
+    assert ended == [3 + PATIENCE_SECONDS - 0.1]
+    assert [how for how, _ in crew.ended] == ["interrupted"]
+
+
 @pytest.mark.parametrize("seconds", [[5.0], [100.0, 5.0], [3.0, 5.0], [5.0, 3.0, 4.0]])
 async def test_stint_that_ignores_its_time_is_left_behind(
     autojump_clock: MockClock, seconds: list[float]
