@@ -36,7 +36,7 @@ import trio
 from service.core.errors import BackupFailed, StoreEnded, StoreUnavailable
 from service.core.limits import Limits
 from service.core.run import Run
-from service.door import Ticket
+from service.door import MAILBOX_SIZE, Ticket
 from service.hop import Hop
 from service.messages import Claim, Enqueue, Probe, Question
 from service.observability.logs import get_logger
@@ -172,22 +172,25 @@ class _Counter:
         await trio.lowlevel.checkpoint()
 
     def _fetch(self) -> None:
-        """Take what waits in the mailbox, up to a group's size, without waiting for more."""
+        """Take what waits in the mailbox, without waiting for more."""
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-            while len(self._mail) < GROUP_MAX:
+            while len(self._mail) < MAILBOX_SIZE:
                 self._mail.append(self._mailbox.receive_nowait())
 
     def _admit_mail(self) -> None:
-        """Admit what was fetched, but no more new runs than idle runners can keep up with."""
+        """Admit a group of what was fetched, but no more new runs than runners can keep up with.
+
+        Those that wait already count for nothing: more new runs are what they wait for.
+        """
         mail, self._mail = self._mail, deque()
-        idle = len(self._parked) + sum(isinstance(each.question, Claim) for each in mail)
-        room = max(NEW_RUNS_MIN, idle * NEW_RUNS_PER_CLAIM) if idle else GROUP_MAX
+        claims = sum(isinstance(each.question, Claim) for each in mail)
+        room = max(NEW_RUNS_MIN, claims * NEW_RUNS_PER_CLAIM) if claims else GROUP_MAX
         for ticket in mail:
-            if isinstance(ticket.question, Enqueue):
-                room -= 1
-                if room < 0:
-                    self._mail.append(ticket)
-                    continue
+            is_new_run = isinstance(ticket.question, Enqueue)
+            if len(self._taken) >= GROUP_MAX or (is_new_run and room <= 0):
+                self._mail.append(ticket)
+                continue
+            room -= is_new_run
             self._admit(ticket)
 
     def _admit(self, ticket: Ticket[object]) -> None:

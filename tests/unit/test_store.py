@@ -18,6 +18,7 @@ from service.hop import inline
 from service.messages import (
     Claim,
     Finish,
+    PauseJobs,
     Probe,
     Recover,
     Release,
@@ -69,7 +70,7 @@ async def test_mailbox_full_of_questions_is_served_in_groups_of_bounded_size() -
         assert len(await all_runs(door)) == len(sizes) == MAILBOX_SIZE + GROUP_MAX
 
 
-@pytest.mark.parametrize("senders", [32, 200])
+@pytest.mark.parametrize("senders", [32, 200, MAILBOX_SIZE])
 async def test_rush_of_new_runs_leaves_half_of_its_rate_to_their_ends(senders: int) -> None:
     """However many send runs, as fast as they can, eight runners end half as many meanwhile."""
     accepted = ended = 0
@@ -101,6 +102,30 @@ async def test_rush_of_new_runs_leaves_half_of_its_rate_to_their_ends(senders: i
         await enough.wait()
         nursery.cancel_scope.cancel()
     assert ended >= accepted / 2 - 32  # of the first groups
+
+
+async def test_runners_that_wait_in_vain_slow_no_sender_down() -> None:
+    """New runs that nobody may perform, for their job is paused, are few commits as ever."""
+    groups = 0
+
+    async def counting(function: Callable[[], T], /) -> T:
+        nonlocal groups
+        groups += 1
+        await trio.lowlevel.checkpoint()
+        return function()
+
+    async with store_behind_door(now=Clock(), hop=counting) as door:
+        await door.ask(PauseJobs(None))
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(door.ask, Claim())
+            await wait_all_tasks_blocked()
+            groups = 0
+            async with trio.open_nursery() as senders:
+                for _ in range(GROUP_MAX):
+                    senders.start_soon(door.ask, enqueue())
+            nursery.cancel_scope.cancel()
+    assert groups <= 3
 
 
 async def test_question_that_fails_loses_only_itself() -> None:
