@@ -14,13 +14,22 @@ T = TypeVar("T")
 
 
 @attrs.define(eq=False)
+class _Work:
+    """What is done for one claim of a run."""
+
+    claim: int
+    interrupt: Callable[[], None]
+    headway: Headway | None = None
+
+
+@attrs.define(eq=False)
 class Pool:
     """Who waits for work, who works on which run, and until when the store may be told."""
 
     _hires: bool = True
     _idle: set[trio.CancelScope] = attrs.field(factory=set)
-    _working: dict[str, Callable[[], None]] = attrs.field(factory=dict)
-    _headway: dict[str, Headway] = attrs.field(factory=dict)
+    _working: dict[str, _Work] = attrs.field(factory=dict)
+    """By the run."""
     _speaking: set[trio.CancelScope] = attrs.field(factory=set)
     _silent_at: float = math.inf
 
@@ -42,28 +51,29 @@ class Pool:
         return None
 
     @contextmanager
-    def working_on(self, run_id: str, interrupt: Callable[[], None]) -> Iterator[None]:
+    def working_on(self, run_id: str, claim: int, interrupt: Callable[[], None]) -> Iterator[None]:
         """Hold the work on a run, which `cancel` ends by `interrupt`."""
-        self._working[run_id] = interrupt
+        work = self._working[run_id] = _Work(claim, interrupt)
         try:
             yield
         finally:
-            if self._working.get(run_id) == interrupt:  # else another has begun with the run
+            if self._working.get(run_id) is work:  # else another has begun with the run
                 self.let_go(run_id)
 
     def let_go(self, run_id: str) -> None:
         """Forget the work on a run, though it may go on."""
         self._working.pop(run_id, None)
-        self._headway.pop(run_id, None)
 
-    def note_headway(self, run_id: str, headway: Headway) -> None:
-        """Keep how far a run is, while it is worked on; from any thread."""
-        if run_id in self._working:
-            self._headway[run_id] = headway
+    def note_headway(self, run_id: str, claim: int, headway: Headway) -> None:
+        """Keep how far a run is, while it is worked on for this claim; from any thread."""
+        work = self._working.get(run_id)
+        if work is not None and work.claim == claim:
+            work.headway = headway
 
     def headway(self, run_id: str) -> Headway | None:
         """Return how far a run is, if someone is at it and has said so."""
-        return self._headway.get(run_id)
+        work = self._working.get(run_id)
+        return None if work is None else work.headway
 
     @contextmanager
     def last_word(self) -> Iterator[trio.CancelScope]:
@@ -83,9 +93,9 @@ class Pool:
 
     def cancel(self, run_id: str) -> None:
         """End the work on a run, if a runner is at it; the store must have been told before."""
-        interrupt = self._working.get(run_id)
-        if interrupt is not None:
-            interrupt()
+        work = self._working.get(run_id)
+        if work is not None:
+            work.interrupt()
 
     def silence_at(self, deadline: float) -> None:
         """Set when, on trio's clock, last words end even if the store has not heard them."""

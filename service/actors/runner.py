@@ -113,7 +113,7 @@ class Runner:
             instead=partial(self._close_unended, attempt),
         )
         try:
-            with stint, self.pool.working_on(run.id, stint.interrupt):
+            with stint, self.pool.working_on(run.id, run.claim, stint.interrupt):
                 attempt.outcome, attempt.last_word = await in_context(
                     attempt.context, self._outcome(run)
                 )
@@ -187,7 +187,7 @@ class Runner:
                 step_timeout_seconds=self.settings.step_timeout_seconds,
                 now=self.now,
                 outbound=self.outbound,
-                note_headway=partial(self.pool.note_headway, run.id),
+                note_headway=partial(self.pool.note_headway, run.id, run.claim),
             ),
         )
         return await attempt(

@@ -47,7 +47,7 @@ async def test_cancel_ends_the_work_on_one_run() -> None:
     ended: list[str] = []
 
     async def work(run_id: str) -> None:
-        with trio.CancelScope() as scope, pool.working_on(run_id, scope.cancel):
+        with trio.CancelScope() as scope, pool.working_on(run_id, 1, scope.cancel):
             await idle()
         ended.append(run_id)
 

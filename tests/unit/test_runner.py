@@ -311,6 +311,44 @@ async def test_deaf_task_delays_the_last_word_by_no_more_than_the_patience(
         wake.set()
 
 
+async def test_stray_changes_nothing_of_a_later_attempt_at_its_run(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """What a task left behind says, and that it ends, is nothing to who does its run again."""
+    wake = trio.Event()
+    interrupted: list[int] = []
+
+    @tasks.task("deaf")
+    async def deaf(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            with trio.CancelScope(shield=True):
+                await wake.wait()
+            ctx.progress(1)
+            return
+        ctx.progress(2)
+        try:
+            await trio.sleep_forever()
+        finally:
+            interrupted.append(ctx.attempt)
+
+    settings = attrs.evolve(SETTINGS, task_timeout_seconds=100)
+    async with at_work(tasks, autojump_clock, settings=settings) as runner:
+        run_id = await runner.enqueue("deaf")
+        await trio.sleep(110)
+        second = await runner.look(run_id)
+        wake.set()
+        await wait_all_tasks_blocked()
+        headway = runner.pool.headway(run_id)
+        assert headway is not None
+        assert (headway.done, second.attempt) == (2, 2)
+        assert await runner.look(run_id) == second
+        await runner.door.ask(CancelRun(run_id))
+        runner.pool.cancel(run_id)
+        await wait_all_tasks_blocked()
+        assert interrupted == [2]
+        assert (await runner.look(run_id)).status is Status.CANCELLED
+
+
 async def test_who_stops_hiring_finishes_what_is_at_hand(
     tasks: Registry, autojump_clock: MockClock
 ) -> None:
