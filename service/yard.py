@@ -37,7 +37,6 @@ PATIENCE_SECONDS: Final = 0.5
 class Stint:
     """One piece of a hand's work; what is done within should end in time, and when interrupted."""
 
-    name: str
     ends_at: float
     """On trio's clock."""
     instead: "Callable[[Stint], Awaitable[None]]"
@@ -45,7 +44,6 @@ class Stint:
     _hand: "Hand"
     is_interrupted: bool = False
     is_left_behind: bool = False
-    has_ended: bool = False
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def interrupt(self) -> None:
@@ -67,7 +65,6 @@ class Stint:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self.has_ended = True
         self._hand.rest()
         return self._scope.__exit__(kind, error, trace)
 
@@ -93,7 +90,7 @@ class Hand:
         trio.lowlevel.current_task().name = name
         is_late = self._scope.cancel_called
         ends_at = trio.current_time() + (0 if is_late else seconds)
-        self._stint = Stint(name, ends_at, instead, self, is_interrupted=is_late)
+        self._stint = Stint(ends_at, instead, self, is_interrupted=is_late)
         self.look_by(ends_at)
         return self._stint
 
@@ -151,12 +148,11 @@ class Yard:
     """Has work done that may be left behind."""
 
     _nursery: trio.Nursery
-    _left_behind: list[Stint] = attrs.field(factory=list)
 
     @property
     def strays(self) -> list[str]:
-        """The names of the stints that were left behind and have not ended."""
-        return sorted(stint.name for stint in self._left_behind if not stint.has_ended)
+        """The names of the stints that go on; to be asked when nobody is employed any more."""
+        return sorted(task.name for task in self._nursery.child_tasks)
 
     async def employ(self, work: Callable[[Hand], Awaitable[None]]) -> None:
         """Have `work` done by a hand, and by another whenever one is left behind.
@@ -165,9 +161,8 @@ class Yard:
         has gone or was left behind.
         """
         while (left := await self._employ_one(work)) is not None:
-            going_on = [stint for stint in self._left_behind if not stint.has_ended]
-            self._left_behind = [*going_on, left]
             await left.instead(left)
+            del left  # what was left may end, and be large
 
     async def _employ_one(self, work: Callable[[Hand], Awaitable[None]]) -> Stint | None:
         await trio.lowlevel.checkpoint_if_cancelled()

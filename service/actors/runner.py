@@ -93,6 +93,7 @@ class Runner:
         while claim is not None:
             run = await self.pool.while_hiring(claim.verdict)
             claim = None if run is None else await self._perform(run, hand)
+            del run  # it may be large, and the wait for the next one long
 
     async def _claim(self) -> Ticket[Run] | None:
         """Ask for the next run, if there is to be one; its verdict must be waited for."""

@@ -10,11 +10,11 @@ from typing import NoReturn, TypeVar
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.actors.store import PATIENCE_SECONDS
 from service.core.errors import StoreUnavailable
-from service.core.run import Failure
+from service.core.run import Failure, Run, Status
 from service.door import Door
 from service.hop import own_thread
 from service.messages import Enqueue
@@ -23,6 +23,8 @@ from service.storage.database import Database
 from service.storage.group import answer_all
 from service.tasks import steps
 from service.tasks.context import Context
+from service.tasks.registry import Registry
+from tests.runners import at_work
 from tests.stores import START, Clock, enqueue, store_behind_door
 from tests.unit.test_steps import context
 from tests.unit.test_tasks_execution import Greet, perform, registered
@@ -107,6 +109,30 @@ async def test_an_interrupted_run_leaves_no_cycle() -> None:
         await in_context(copy_context(), wait())
     await trio.lowlevel.checkpoint()
     assert held[0]() is None
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_a_runner_that_waits_holds_no_run(
+    autojump_clock: MockClock, *, is_deaf: bool
+) -> None:
+    """A run that has ended, be it as a stray, is freed though its runner has no other yet."""
+    tasks = Registry()
+    wake = trio.Event()
+
+    @tasks.task("any")
+    async def any_task(ctx: Context) -> None:
+        with trio.CancelScope(shield=is_deaf):
+            await wake.wait()
+
+    async with at_work(tasks, autojump_clock) as runner:
+        run_id = await runner.enqueue("any", max_attempts=1)
+        await trio.sleep(400)
+        wake.set()
+        await wait_all_tasks_blocked()
+        runs = [each for each in gc.get_objects() if isinstance(each, Run)]
+        assert run_id not in [run.id for run in runs]
+        del runs
+        assert (await runner.look(run_id)).status is Status.ERROR
 
 
 async def test_a_program_that_is_not_there_leaves_no_cycle() -> None:
