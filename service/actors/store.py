@@ -143,6 +143,7 @@ class _Counter:
     _taken_at: float = math.inf
     _at_work: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _wake_at: float = math.inf
+    _retry_at: float = -math.inf
     _written_at: float = -math.inf
     _failing: bool = False
 
@@ -225,6 +226,7 @@ class _Counter:
             return
         finally:
             self._taken_at = math.inf
+        self._retry_at = -math.inf
         for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
             ticket.answer(verdict)
         self._taken.clear()
@@ -238,7 +240,7 @@ class _Counter:
 
     def _take_claims(self) -> None:
         """Take up the claims; for them alone the pause after a lost group is kept."""
-        if self._failing and not self._taken and trio.current_time() < self._wake_at:
+        if not self._taken and trio.current_time() < self._retry_at:
             return
         self._wake_at = math.inf
         self._claiming.extend(ticket for ticket in self._parked if ticket.take())
@@ -263,7 +265,7 @@ class _Counter:
             ticket.refuse(reason)
         self._taken.clear()
         self._park_claims()
-        self._wake_at = trio.current_time() + RETRY_SECONDS
+        self._wake_at = self._retry_at = trio.current_time() + RETRY_SECONDS
         if not self._failing:
             log.error("the store cannot commit", reason=reason)
         self._failing = True

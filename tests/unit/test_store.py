@@ -284,6 +284,30 @@ async def test_parked_claim_outlives_a_full_disk(tmp_path: Path, autojump_clock:
     assert autojump_clock.current_time() >= failures - 1
 
 
+async def test_claims_are_heard_again_though_nothing_was_written(
+    autojump_clock: MockClock,
+) -> None:
+    """A question that changed nothing ends the pause of the claims, too."""
+    is_full = False
+
+    async def full(function: Callable[[], T], /) -> T:
+        await trio.lowlevel.checkpoint()
+        if is_full:
+            raise StoreUnavailable("full")
+        return function()
+
+    async with store_behind_door(now=Clock(), hop=full) as door:
+        accepted = await door.ask(enqueue())
+        is_full = True
+        with pytest.raises(StoreUnavailable):
+            await door.ask(enqueue())
+        is_full = False
+        assert not await door.ask(Finish("nobody's", 1, Status.OK, "{}"))
+        with trio.fail_after(1):
+            assert (await door.ask(Claim())).id == accepted.run_id
+    assert autojump_clock.current_time() == 0
+
+
 async def test_slow_disk_refuses_but_does_not_lose(autojump_clock: MockClock) -> None:
     """When the disk takes too long, askers are told that it may or may not stand; claims wait."""
     stuck = False
