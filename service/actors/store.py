@@ -179,12 +179,9 @@ class _Counter:
                 self._mail.append(self._mailbox.receive_nowait())
 
     def _admit_mail(self) -> None:
-        """Admit a group of what was fetched, but no more new runs than runners can keep up with.
-
-        Those that wait already count for nothing: more new runs are what they wait for.
-        """
+        """Admit a group of what was fetched, with no more new runs than runners keep up with."""
         mail, self._mail = self._mail, deque()
-        claims = sum(isinstance(each.question, Claim) for each in mail)
+        claims = sum(isinstance(each.question, Claim) for each in mail)  # parked ones want new runs
         room = max(NEW_RUNS_MIN, claims * NEW_RUNS_PER_CLAIM) if claims else GROUP_MAX
         for ticket in mail:
             is_new_run = isinstance(ticket.question, Enqueue)
