@@ -54,6 +54,9 @@ GROUP_MAX: Final = 256
 NEW_RUNS_PER_CLAIM: Final = 2
 """While runners want work, a group takes in so many new runs for each of them."""
 
+FETCHED_MAX: Final = 4 * MAILBOX_SIZE
+"""Questions that wait at the counter: behind so many new runs those who want work are found."""
+
 NEW_RUNS_MIN: Final = 16
 """However few runners want work, a group may take in so many new runs."""
 
@@ -175,7 +178,7 @@ class _Counter:
     def _fetch(self) -> None:
         """Take what waits in the mailbox, without waiting for more."""
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-            while len(self._mail) < MAILBOX_SIZE:
+            while len(self._mail) < FETCHED_MAX:
                 self._mail.append(self._mailbox.receive_nowait())
 
     def _admit_mail(self) -> None:
