@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import deque
 from functools import partial
 from typing import Final
 
@@ -118,22 +119,25 @@ async def _post(stream: trio.SocketStream, delivery: str, body: str = BODY) -> i
 
 
 def paced(port: int, *, per_second: float, seconds: float, job_id: str = "noop") -> None:
-    """Post at a steady pace, whether or not the answers keep it."""
+    """Post at a steady pace, whether or not the answers keep it.
+
+    Connections take turns: one that rested for long would be closed, rightly, under a request.
+    """
 
     async def run() -> None:
         mark = f"{random.getrandbits(64):x}"
-        idle = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(8)]
+        idle = deque([await trio.open_tcp_stream("127.0.0.1", port) for _ in range(8)])
         async with trio.open_nursery() as nursery:
             begun = trio.current_time()
             for number in range(int(per_second * seconds)):
                 await trio.sleep_until(begun + number / per_second)
                 if not idle:
                     idle.append(await trio.open_tcp_stream("127.0.0.1", port))
-                nursery.start_soon(one, idle, idle.pop(), f"{mark}-{number}")
+                nursery.start_soon(one, idle, idle.popleft(), f"{mark}-{number}")
         for stream in idle:
             await stream.aclose()
 
-    async def one(idle: list[trio.SocketStream], stream: trio.SocketStream, delivery: str) -> None:
+    async def one(idle: deque[trio.SocketStream], stream: trio.SocketStream, delivery: str) -> None:
         await _post(stream, delivery, BODY.replace("noop", job_id))
         idle.append(stream)
 
