@@ -65,8 +65,8 @@ class Service:
         return self.home / "log.jsonl"
 
     def log(self) -> list[dict[str, Json]]:
-        """Return the log lines so far."""
-        lines = self.log_file.read_text(encoding="utf-8").splitlines()
+        """Return the log lines so far; one that is being written is none yet."""
+        *lines, _ = self.log_file.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def logged(self, message: str) -> list[dict[str, Json]]:
