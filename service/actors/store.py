@@ -230,6 +230,8 @@ class _Counter:
         for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
             ticket.answer(verdict)
         self._taken.clear()
+        if served.runs:
+            await trio.lowlevel.checkpoint()  # a run may hold the loop: the answers go out first
         for run in served.runs:
             self._claiming.popleft().answer(outcome.Value(run))
         came_meanwhile = bool(self._parked)

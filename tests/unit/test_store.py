@@ -128,6 +128,25 @@ async def test_runners_that_wait_in_vain_slow_no_sender_down() -> None:
     assert groups <= 3
 
 
+async def test_who_sent_a_run_hears_of_it_before_it_begins() -> None:
+    """A run may hold the loop as soon as it begins; its sender has then been answered."""
+    for _ in range(30):  # trio shuffles whose turn it is
+        heard: list[str] = []
+
+        async def send(door: Door, heard: list[str] = heard) -> None:
+            await door.ask(enqueue())
+            heard.append("accepted")
+
+        async def perform(door: Door, heard: list[str] = heard) -> None:
+            await door.ask(Claim())
+            heard.append("begun")
+
+        async with store_behind_door(now=Clock()) as door, trio.open_nursery() as nursery:
+            nursery.start_soon(perform, door)
+            nursery.start_soon(send, door)
+        assert heard == ["accepted", "begun"]
+
+
 async def test_question_that_fails_loses_only_itself() -> None:
     """A question that the database refuses is answered with its error; its group stands."""
     bad = attrs.evolve(enqueue(), max_attempts=0)
