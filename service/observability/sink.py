@@ -22,7 +22,7 @@ from typing import Final
 
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 WRITE_BYTES: Final = 64 * 1024  # what a Linux pipe holds
-LINGER_SECONDS: Final = 0.05  # lines of this time go out together, behind the first
+LINGER_SECONDS: Final = 0.01  # lines of this time go out together, behind the first
 POLL_MILLISECONDS: Final = 1000
 
 

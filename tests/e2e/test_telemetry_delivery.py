@@ -225,6 +225,7 @@ def test_a_delivery_is_one_story_although_the_process_was_killed(home: Path) -> 
             run_id = deliver(service)
             until(lambda: not (home / "hang").exists(), "the second attempt is under way")
             receiver.wait(lambda: receiver.tree() == BEFORE)
+            until(lambda: service.logged("attempt failed, to be retried"), "its lines are out")
             service.kill()
             before, log = service.log(), service.log_file.read_text(encoding="utf-8")
         with serving(home, **settings(receiver, other)) as service:
