@@ -5,8 +5,9 @@ where the fault would be:
 
 - `server`: who may come in, for how long, and how all of them leave.
 - `connection`: what a connection may cost in time.
-- `http1`: what hypercorn says and when it starts the app.
+- `http1`: when hypercorn starts the app, and what is said without one.
 - `handlers` and `exchange`: how few tasks and messages a request takes through hypercorn and Quart.
+- `answer`: what an answer is on the wire.
 - `parser`: which bytes of a client count.
 - `limits`: the numbers.
 """

@@ -9,9 +9,9 @@ the time for sending, too. So there is nothing left to do side by side, or to wa
 from typing import cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPRequestEvent
+from quart import Response
 from quart.typing import ResponseTypes
 from quart.utils import encode_headers
-from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioRequest
 
@@ -35,14 +35,16 @@ class Exchange(TrioASGIHTTPConnection):
         await self._send_response(send, await self.app.handle_request(request))
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
-        """Send a body that is whole as one part, where Quart sends an empty one behind it."""
-        whole = response.response
-        if not isinstance(whole, DataBody):
-            await super()._send_response(send, response)
-            return
+        """Send the body as one part, where Quart sends each, and an empty one behind them."""
         headers = encode_headers(response.headers)
-        body = whole.data[whole.begin : whole.end]
+        body = await _whole(response)
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _whole(response: ResponseTypes) -> bytes:
+    if isinstance(response, Response):
+        return await response.get_data(as_text=False)
+    return response.get_data()

@@ -6,10 +6,14 @@ Hypercorn starts the app at the end of a request's head and feeds it the body. H
 when the whole body is there, so a handler never meets a slow, oversized or broken body, and nobody
 but the handler writes once it runs. Up to then the reader of the connection may refuse the request,
 always in the same way: a JSON answer, and the end of the connection.
+
+An answer is whole, too, when it is sent. So h11 reads requests and no more: what it would track of
+answers is whether there was one, and a parser of its own for each request costs less.
 """
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 import attrs
 import h11
@@ -18,7 +22,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as ConnectionEvent
-from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.task_group import TaskGroup
@@ -31,10 +35,12 @@ from hypercorn.typing import (
     ConnectionState,
     H11SendableEvent,
     HTTPRequestEvent,
+    HTTPResponseBodyEvent,
     Scope,
 )
 
 from service.core.wire import encode
+from service.serving.answer import Fields, write_answer
 from service.serving.limits import Limits, Room
 from service.serving.parser import Parser, content_length, has_two_lengths, origin_form
 
@@ -75,14 +81,10 @@ class Http1(H11Protocol):
             *addresses,
             send,
         )
-        self.connection: h11.Connection = Parser(
-            h11.SERVER, max_incomplete_event_size=shared.limits.head_bytes
-        )
         self.shared = shared
         self.complete = complete
-        self._held = b""
-        self._is_head = False
         self._is_last = False
+        self._expect_request()
 
     @property
     def has_unread(self) -> bool:
@@ -96,37 +98,59 @@ class Http1(H11Protocol):
 
     async def refuse(self, status: int, message: str) -> None:
         """Answer `status` if nothing was answered yet, and end the connection."""
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        if not self._is_answered:
             self._is_last = True
-            await self.answer_error(status, message)
+            await self.answer(status, *_error_answer(message))
         await self.send(Closed())
 
-    async def answer_error(self, status: int, message: str) -> None:
-        """Answer in JSON, like everybody in the house."""
-        is_head = self._is_head and self.connection.our_state is not h11.IDLE
-        body = encode({"status": "error", "message": message}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        await self.stream_send(Response(STREAM_ID, headers, status))
-        if not is_head:
-            await self.stream_send(Body(STREAM_ID, body))
-        await self.stream_send(EndBody(STREAM_ID))
+    async def answer(self, status: int, fields: Fields, body: bytes) -> None:
+        """Send an answer; while the service stops, each is the last.
 
-    async def stream_send(self, event: Event) -> None:
-        """Send a part of an answer; while the service stops, each answer is the last."""
-        if isinstance(event, Response) and (self._is_last or self.context.terminated.is_set()):
-            headers = [*event.headers, (b"connection", b"close")]
-            event = Response(event.stream_id, headers, event.status_code)
-        await super().stream_send(event)
+        Raises ValueError for fields that are not HTTP; then nothing was sent.
+        """
+        self._is_last = (
+            self._is_last
+            or self.connection.their_state is not h11.DONE
+            or self.keep_alive_requests >= self.config.keep_alive_max_requests
+            or self.context.terminated.is_set()
+        )
+        data = write_answer(self._method, status, fields, body, is_last=self._is_last)
+        self._is_answered = True
+        await self.send(RawData(data))
+
+    async def go_on(self) -> None:
+        """Turn to the next request, or end the connection after the last."""
+        await self._close_stream()
+        is_over = self._is_last or self.context.terminated.is_set()
+        if not is_over:
+            self._expect_request()
+        await self.can_read.set()
+        await self.send(Closed() if is_over else Updated(idle=True))
+
+    def _expect_request(self) -> None:
+        """Begin a parser with what has come already."""
+        unread, is_end = self.connection.trailing_data
+        self.connection: h11.Connection = Parser(
+            h11.SERVER, max_incomplete_event_size=self.shared.limits.head_bytes
+        )
+        if unread:
+            self.connection.receive_data(unread)
+        if is_end:
+            self.connection.receive_data(b"")
+        self._method = ""
+        self._is_answered = False
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Ask a client that waits with its body to go on, unless it has been told not to."""
+        if not self._is_answered:
+            await super()._send_h11_event(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Do not change to HTTP/2: hypercorn would, at a client's word."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin a request, never a WebSocket."""
-        self._is_head = request.method == b"HEAD"
+        self._method = request.method.decode().upper()
         target = origin_form(request.target)
         if request.http_version not in {b"1.1", b"1.0"}:
             await self.refuse(505, "this server speaks HTTP/1.1")
@@ -141,7 +165,7 @@ class Http1(H11Protocol):
                     stream_id=STREAM_ID,
                     headers=list(request.headers),
                     http_version=request.http_version.decode(),
-                    method=request.method.decode().upper(),
+                    method=self._method,
                     raw_path=target,
                     state=self.connection_state,
                 )
@@ -151,13 +175,6 @@ class Http1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Answer bytes that are not HTTP in JSON, where hypercorn sends an empty page."""
         await self.refuse(status_code, f"{HTTPStatus(status_code).phrase}: not a request of HTTP")
-
-    async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        """Hold the head back until the body goes with it: one packet an answer."""
-        self._held += self.connection.send(event)
-        if not isinstance(event, h11.Response) and self._held:
-            data, self._held = self._held, b""
-            await self.send(RawData(data))
 
 
 class _Stream(HTTPStream):
@@ -172,7 +189,7 @@ class _Stream(HTTPStream):
             protocol.ssl,
             protocol.client,
             protocol.server,
-            protocol.stream_send,
+            protocol.stream_send,  # of which nothing is left to do
             STREAM_ID,
         )
         self._protocol = protocol
@@ -203,10 +220,21 @@ class _Stream(HTTPStream):
             self._close()
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send what the app says; None is its end."""
+        """Send what the app says, its body in one part; None is its end."""
         if message is None:
             self._let_body_go()
-        await super().app_send(message)
+            if not self.closed:
+                await self._answer(500, *_error_answer(HTTPStatus.INTERNAL_SERVER_ERROR.phrase))
+        elif message["type"] == "http.response.start":
+            self.response = message
+        else:
+            body = cast("HTTPResponseBodyEvent", message)["body"]
+            await self._answer(self.response["status"], self.response["headers"], body)
+
+    async def _answer(self, status: int, fields: Fields, body: bytes) -> None:
+        await self._protocol.answer(status, fields, body)
+        self.state = ASGIHTTPState.CLOSED
+        await self._protocol.go_on()
 
     async def _add(self, data: bytes) -> None:
         if self._body:
@@ -277,7 +305,8 @@ class _Stream(HTTPStream):
         self._let_body_go()
         await self._protocol.refuse(status, message)
 
-    async def _send_error_response(self, status_code: int) -> None:
-        """Answer for an app that failed."""
-        await self._protocol.answer_error(status_code, HTTPStatus(status_code).phrase)
-        self.state = ASGIHTTPState.CLOSED
+
+def _error_answer(message: str) -> tuple[Fields, bytes]:
+    """Return header fields and body of an error: in JSON, like everybody's in the house."""
+    body = encode({"status": "error", "message": message}).encode()
+    return [(b"content-type", b"application/json")], body

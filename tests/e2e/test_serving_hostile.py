@@ -461,3 +461,13 @@ async def test_continue_is_said_to_who_waits_for_it() -> None:
         assert (await client.answer()).body == b"x" * 10
         await client.say(post(b"x" * 1001, headers=expect)[:-1001])
         assert (await client.answer()).status == 413
+
+
+async def test_who_was_refused_is_not_asked_to_go_on() -> None:
+    """A client that would have waited, and did not, may send it all, and then reads why."""
+    limits = attrs.evolve(PATIENT, body_bytes=1000)
+    async with serving(limits) as house, await house.connect() as client:
+        await client.say(post(b"x" * 10**7, headers="Expect: 100-continue\r\n"))
+        assert (await client.answer()).status == 413
+        await client.stream.send_eof()
+        assert await client.rest() == b""
