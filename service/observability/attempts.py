@@ -140,7 +140,7 @@ def _facts(ended: Ended) -> dict[str, object]:
     facts: dict[str, object] = {
         "job_id": run.job_id,
         "run_id": run.id,
-        "trigger": run.trigger,
+        "trigger": str(run.trigger),
         "attempt": run.attempt,
         "duration_ms": round(ended.seconds * 1000, 3),
     }

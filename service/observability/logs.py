@@ -15,7 +15,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
+from sys import getsizeof
 from typing import Final, TextIO
 
 import structlog
@@ -23,8 +25,8 @@ from opentelemetry import trace
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.typing import EventDict, Processor
 
-from service.observability.lines import Render, console_renderer, json_line
-from service.observability.sink import Sink
+from service.observability.lines import LINE_BYTES, Render, console_renderer, json_line
+from service.observability.sink import Line, Sink
 from service.settings import LogFormat
 
 __all__ = ["LEVELS", "Logger", "bound_contextvars", "get_logger", "logging_to"]
@@ -107,7 +109,7 @@ def logging_to(descriptor: int, *, level: str, format: LogFormat) -> Iterator[No
     sink = Sink(descriptor, _lost_line(render))
     with ExitStack() as undo:
         undo.callback(sink.close, CLOSE_SECONDS)
-        undo.callback(_out.set, _out.level, _out.render, _out.write)
+        undo.callback(_out.set, _out.level, _out.render, _out.put)
         _out.set(LEVELS[level], render, sink.put)
         _route_libraries(undo, LEVELS[level])
         _route_lost_errors(undo)
@@ -120,10 +122,10 @@ class _Out:
     def __init__(self) -> None:
         self.set(WARNING, console_renderer(colors=False), _to_stderr)
 
-    def set(self, level: int, render: Render, write: Callable[[bytes], None]) -> None:
+    def set(self, level: int, render: Render, put: Callable[[Line], None]) -> None:
         self.level = level
         self.render = render
-        self.write = write
+        self.put = put
 
 
 class _Handler(logging.Handler):
@@ -160,12 +162,19 @@ def _write(_logger: object, level: str, event: EventDict) -> EventDict:
         event["exc_info"] = sys.exception()
     elif type(error) is tuple:  # not isinstance: an exception of a task may lie about its class
         event["exc_info"] = error[1]
-    _out.write(_out.render(time.time(), level, event))
+    make = partial(_out.render, time.time(), level, event)
+    _out.put(make if _can_wait(event) else make())
     raise structlog.DropEvent
 
 
-def _to_stderr(line: bytes) -> None:
-    sys.stderr.write(line.decode())
+def _can_wait(event: EventDict) -> bool:
+    """Return whether the line can be made later: of little, and of nothing that may change."""
+    values = event.values()
+    return _CONSTANT.issuperset(map(type, values)) and sum(map(getsizeof, values)) <= LINE_BYTES
+
+
+def _to_stderr(line: Line) -> None:
+    sys.stderr.write((line if isinstance(line, bytes) else line()).decode())
 
 
 def _lost_line(render: Render) -> Callable[[int], bytes]:
@@ -228,6 +237,7 @@ def _route_lost_errors(undo: ExitStack) -> None:
     sys.unraisablehook = unraisable
 
 
+_CONSTANT: Final = frozenset({str, int, float, bool, type(None)})
 _DOWNWARD: Final = sorted(LEVELS.items(), key=lambda level: -level[1])
 _PROCESSORS: Final[list[Processor]] = [merge_contextvars, _add_trace, _write]
 _out: Final = _Out()

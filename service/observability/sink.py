@@ -7,6 +7,10 @@ takes whatever has gathered and writes it, so a reader that stalls stops that th
 else. What does not fit, or cannot be written, is dropped and counted, and the first write that
 succeeds after a loss is followed by one line that says how many.
 
+A line may be put before it is made. Then `MADE_TOGETHER` are made in a row, by whoever puts the
+last of them, or by the writer if that takes too long: a line that is made amid all else that a
+request takes, or in another thread, takes far longer, as all it touches has to come from afar.
+
 A line may be put from any thread and, because a finalizer may log, from *within* `put` or the
 thread's own bookkeeping. So the lock is reentrant and the bell a `SimpleQueue`, whose `put` is
 documented as reentrant. A count that such a nested call spoils is set right by the next `_take`.
@@ -18,11 +22,17 @@ import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import RLock, Thread
-from typing import Final
+from typing import Final, TypeAlias
+
+__all__ = ["Line", "Sink"]
+
+Line: TypeAlias = "bytes | Callable[[], bytes]"
+"""A line, newline included, or what makes it: soon, in any thread, and without ever raising."""
 
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 WRITE_BYTES: Final = 64 * 1024  # what a Linux pipe holds
 LINGER_SECONDS: Final = 0.01  # lines of this time go out together, behind the first
+MADE_TOGETHER: Final = 16
 POLL_MILLISECONDS: Final = 1000
 
 
@@ -44,6 +54,7 @@ class Sink:
         self._buffer_bytes = buffer_bytes
         self._lock = RLock()
         self._bell: SimpleQueue[None] = SimpleQueue()
+        self._latest: list[Line] = []
         self._lines: list[bytes] = []
         self._size = 0
         self._lost = 0
@@ -55,17 +66,24 @@ class Sink:
         self._thread = Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        """Queue one line, newline included; never blocks and never raises."""
+    def put(self, line: Line) -> None:
+        """Queue one line; never blocks and never raises."""
         with self._lock:
-            if self._size + len(line) > self._buffer_bytes:
-                self._lost += 1
-                return
-            self._lines.append(line)
-            self._size += len(line)
+            self._latest.append(line)
+            if len(self._latest) >= MADE_TOGETHER:
+                self._keep_latest()
             ring, self._idle = self._idle, False
         if ring:
             self._bell.put(None)
+
+    def _keep_latest(self) -> None:
+        latest, self._latest = self._latest, []
+        lines = _made(latest)
+        if self._size + len(lines) > self._buffer_bytes:
+            self._lost += len(latest)
+            return
+        self._lines.append(lines)
+        self._size += len(lines)
 
     def close(self, seconds: float) -> bool:
         """Write what is left, for `seconds` at most; return whether all of it was dealt with."""
@@ -91,12 +109,12 @@ class Sink:
     def _take(self) -> tuple[list[bytes], int]:
         """Take all lines, and the number of those lost; a loss alone waits for the next line."""
         with self._lock:
-            if not self._lines and not self._closing:
+            if not (self._lines or self._latest or self._closing):
                 self._idle = True
                 return [], 0
-            lines, lost = self._lines, self._lost
-            self._lines, self._size, self._lost = [], 0, 0
-            return lines, lost
+            lines, latest, lost = self._lines, self._latest, self._lost
+            self._lines, self._latest, self._size, self._lost = [], [], 0, 0
+        return [*lines, _made(latest)] if latest else lines, lost
 
     def _deliver(self, lines: list[bytes], lost: int) -> None:
         for chunk in _chunks(lines):
@@ -121,6 +139,10 @@ class Sink:
                 return bytes(data[done:]).count(b"\n")
         self._broken_line = False
         return 0
+
+
+def _made(lines: list[Line]) -> bytes:
+    return b"".join([line if isinstance(line, bytes) else line() for line in lines])
 
 
 def _chunks(lines: list[bytes]) -> Iterator[bytes]:

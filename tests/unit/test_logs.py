@@ -198,6 +198,19 @@ def test_a_list_that_holds_itself_is_cut(path: Path) -> None:
     assert "<list of 1>" in json.dumps(line(path, lambda: log.info("said", value=endless)))
 
 
+def test_a_line_shows_its_values_as_they_were(path: Path) -> None:
+    """A value that changes after it was logged changes nothing in the log."""
+
+    def act() -> None:
+        values: list[int] = []
+        for number in range(100):
+            values.append(number)
+            log.info("said", values=values)
+
+    lines = [json.loads(text) for text in written(path, act).splitlines()]
+    assert [len(line["values"]) for line in lines] == list(range(1, 101))
+
+
 def test_a_line_too_long_loses_fields_and_says_how_many(path: Path) -> None:
     """Of a line beyond the limit the standard fields stay, and the number of those left out."""
     fields: dict[str, object] = {f"f{number}": "é" * 4000 for number in range(10)}
