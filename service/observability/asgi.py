@@ -1,6 +1,7 @@
 """What is told of every request: a span, a metric and a line of the log."""
 
 import time
+from collections.abc import Awaitable
 from typing import Final, Protocol
 
 import attrs
@@ -85,10 +86,10 @@ class _Answer:
     _send: ASGISendCallable
     status: int | None = None
 
-    async def send(self, event: ASGISendEvent) -> None:
+    def send(self, event: ASGISendEvent) -> Awaitable[None]:
         if event["type"] == "http.response.start":
             self.status = event["status"]
-        await self._send(event)
+        return self._send(event)
 
 
 def _trace_headers(scope: HTTPScope) -> dict[str, str]:

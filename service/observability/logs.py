@@ -22,7 +22,7 @@ from typing import Final, TextIO
 
 import structlog
 from opentelemetry import trace
-from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.contextvars import bind_contextvars, merge_contextvars, reset_contextvars
 from structlog.typing import EventDict, Processor
 
 from service.observability.lines import LINE_BYTES, Render, console_renderer, json_line
@@ -95,6 +95,24 @@ def get_logger(name: str) -> Logger:
     return Logger(None, _PROCESSORS, {"logger": name})
 
 
+class bound_contextvars:  # noqa: N801 - structlog's name for it
+    """Put `names` on every line that is logged within.
+
+    A class: structlog's own, a generator that copies the whole context, takes five times as long.
+    """
+
+    __slots__ = ("_names", "_tokens")
+
+    def __init__(self, **names: object) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        self._tokens = bind_contextvars(**self._names)
+
+    def __exit__(self, *_exc: object) -> None:
+        reset_contextvars(**self._tokens)
+
+
 @contextmanager
 def logging_to(descriptor: int, *, level: str, format: LogFormat) -> Iterator[None]:  # noqa: A002 - the setting's own name
     """Send all logs of the process to `descriptor`: ours, the libraries', warnings, lost errors.
@@ -149,10 +167,10 @@ def _say(level: str, event: EventDict) -> None:
 
 
 def _add_trace(_logger: object, _level: str, event: EventDict) -> EventDict:
-    span = trace.get_current_span().get_span_context()
-    if span.is_valid:
-        event["trace_id"] = f"{span.trace_id:032x}"
-        event["span_id"] = f"{span.span_id:016x}"
+    trace_id, span_id, _, _, _, is_valid = trace.get_current_span().get_span_context()
+    if is_valid:
+        event["trace_id"] = f"{trace_id:032x}"
+        event["span_id"] = f"{span_id:016x}"
     return event
 
 

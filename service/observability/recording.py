@@ -149,22 +149,23 @@ class Recorder:
     ) -> trace.Span:
         """Begin a span below the one in `context`; the attributes are the span's from now on."""
         above = trace.get_current_span(context).get_span_context()
-        parent = above if above.is_valid else None
-        trace_id = _IDS.generate_trace_id() if parent is None else parent.trace_id
-        state: TraceState | None = above.trace_state
+        trace_id, _, _, flags, trace_state, is_valid = above
+        parent = above if is_valid else None
+        if parent is None:
+            trace_id, flags = _IDS.generate_trace_id(), _FLAGS[True, True]
+        state: TraceState | None = trace_state
         if self._sampler is not DEFAULT_ON:
             wish = self._sampler.should_sample(context, trace_id, name, kind, attributes, ())
             recorded = wish.decision is not Decision.DROP
             sampled = wish.decision is Decision.RECORD_AND_SAMPLE
             attributes, state = dict(wish.attributes or {}), wish.trace_state
         else:  # its answer is known without the cost of asking
-            recorded = sampled = parent is None or parent.trace_flags.sampled
-        random = parent is None or parent.trace_flags.random_trace_id
+            recorded = sampled = flags.sampled
         place = SpanContext(
             trace_id,
             _IDS.generate_span_id(),
             is_remote=False,
-            trace_flags=_FLAGS[sampled, random],
+            trace_flags=_FLAGS[sampled, flags.random_trace_id],
             trace_state=state,
         )
         if not recorded:

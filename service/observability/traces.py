@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-import attrs
 import trio
 from opentelemetry import context, trace
 from opentelemetry.context import Context as Parent
@@ -69,11 +68,13 @@ class Tracer(Protocol):
         """Begin a span below the one in `context`; the attributes are the span's from now on."""
 
 
-@attrs.frozen
 class Span:
     """A span of ours while it is open; safe to use whether or not anyone records it."""
 
-    _span: trace.Span
+    __slots__ = ("_span",)
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
 
     def note(self, name: str, value: str | float | bool) -> None:  # noqa: FBT001 - a value, no switch
         """Keep a fact that is no secret."""
@@ -200,10 +201,8 @@ def current_span() -> Span:
 
 def current_context() -> str | None:
     """Return the `traceparent` of the current span (W3C Trace Context), None outside of any."""
-    place = trace.get_current_span().get_span_context()
-    if not place.is_valid:
-        return None
-    return f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
+    trace_id, span_id, _, flags, _, is_valid = trace.get_current_span().get_span_context()
+    return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}" if is_valid else None
 
 
 @contextmanager
@@ -216,13 +215,13 @@ def tracer_is(tracer: Tracer) -> Iterator[None]:
         _out.tracer = before
 
 
-class _Opened:
+class _Opened(Span):
     """A span that is current within, and marked by what ends it.
 
     A class: as generators, spans cost a third more.
     """
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_token",)
 
     def __init__(
         self,
@@ -232,11 +231,11 @@ class _Opened:
         *,
         parent: Parent | None = None,
     ) -> None:
-        self._span = _out.tracer.start_span(name, parent, kind, attributes)
+        super().__init__(_out.tracer.start_span(name, parent, kind, attributes))
 
     def __enter__(self) -> Span:
         self._token = context.attach(trace.set_span_in_context(self._span))
-        return Span(self._span)
+        return self
 
     def __exit__(
         self,
@@ -248,7 +247,7 @@ class _Opened:
         if isinstance(error, trio.Cancelled):
             self._span.set_attribute("cancelled", value=True)
         elif error is not None:
-            Span(self._span).failed(name_of(error))
+            self.failed(name_of(error))
         self._span.end()
 
 
