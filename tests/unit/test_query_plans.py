@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import pytest
@@ -208,3 +209,43 @@ def test_the_runs_of_a_rare_job_are_one_page(monkeypatch: pytest.MonkeyPatch) ->
     database.close()
     assert isinstance(listed, Listed)
     assert ([run.job_id for run in listed.runs], listed.before) == (["rare"], None)
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+def test_the_unfinished_runs_of_a_job_are_one_page(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits or runs of a job is found at once, however many of its runs have ended since."""
+    monkeypatch.setattr(reading, "LOOK_MAX", 10)
+    database = Database.open(None)
+    with database.transaction() as db:
+        for _ in range(100):
+            queries.answer(enqueue("a"), db, START)
+        db.execute("UPDATE runs SET status = 'ok', finished_at = 0 WHERE seq > 1")
+        db.execute("UPDATE runs SET status = ? WHERE seq = 1", (status,))
+        listed = queries.answer(ListRuns(RunFilter(job_id="a", status=status)), db, START)
+    database.close()
+    assert isinstance(listed, Listed)
+    assert ([run.status for run in listed.runs], listed.before) == ([status], None)
+
+
+def test_what_waits_of_a_job_is_found_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To list the queued runs of one job costs the same whatever waits of another."""
+    monkeypatch.setattr(reading, "LOOK_MAX", 10)
+    costs = []
+    for waiting in (100, 1_000):
+        database = Database.open(None)
+        with database.transaction() as db:
+            for job_id in ("rare", *["flood"] * waiting):
+                queries.answer(enqueue(job_id), db, START)
+            steps: list[None] = []
+            db.set_progress_handler(partial(steps.append, None), 1)
+            listed = queries.answer(
+                ListRuns(RunFilter(job_id="rare", status=Status.QUEUED)), db, START
+            )
+            db.set_progress_handler(None, 0)
+        database.close()
+        assert isinstance(listed, Listed)
+        assert [run.job_id for run in listed.runs] == ["rare"]
+        costs.append(len(steps))
+    assert costs[1] <= costs[0] * 1.1

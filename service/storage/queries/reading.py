@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 While a list is read the store does nothing else, so a list is read in pages of bounded work. Where
-an index holds just what is wanted, in its order, that is a page of any reach. Elsewhere a page
-looks at so many runs, of the job if one is named, and says where to look on.
+an index holds just what is wanted, in its order or of few, that is a page of any reach. Elsewhere
+a page looks at so many runs, of the job if one is named, and says where to look on.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ LOOK_MAX: Final = 20_000
 """Runs that a page looks at where no index holds what is wanted."""
 
 _OF_INDEX: Final = {
-    Status.QUEUED: "status <> 'ok'",
+    Status.QUEUED: "status <> 'ok' AND status = 'queued'",
     Status.RUNNING: "status <> 'ok'",
     Status.ERROR: "status <> 'ok' AND status IN ('error', 'cancelled')",
     Status.CANCELLED: "status <> 'ok' AND status IN ('error', 'cancelled')",
@@ -33,7 +33,9 @@ _OF_INDEX: Final = {
 def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
     wanted = question.filter
     before = _end(db) if question.before is None else question.before
-    after = 0 if _an_index_holds(wanted) else _reach(db, wanted.job_id, before)
+    few_wait = wanted.status is Status.QUEUED and _few_wait(db, wanted.job_id)
+    after = 0 if few_wait or _an_index_holds(wanted) else _reach(db, wanted.job_id, before)
+    indexed = "INDEXED BY runs_waiting" if few_wait else ""  # not by status: others may wait, too
     since = None if wanted.since is None else micros(wanted.since)
     conditions = {
         "job_id = ?": wanted.job_id,
@@ -45,7 +47,7 @@ def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
     }
     chosen = {text: value for text, value in conditions.items() if value is not None}
     rows = db.execute(
-        f"SELECT {RUN_COLUMNS} FROM runs JOIN payloads USING (seq) "  # noqa: S608 - ours
+        f"SELECT {RUN_COLUMNS} FROM runs {indexed} JOIN payloads USING (seq) "  # noqa: S608 - ours
         f"WHERE {' AND '.join(chosen)} ORDER BY seq DESC LIMIT ?",
         (*chosen.values(), wanted.limit),
     ).fetchall()
@@ -53,7 +55,20 @@ def _(question: ListRuns, db: sqlite3.Connection, _now: datetime) -> Listed:
     return Listed(tuple(run_of(row) for row in rows), before=None if at_end else after + 1)
 
 
+def _few_wait(db: sqlite3.Connection, job_id: str | None) -> bool:
+    """Tell whether a job is named of whose runs no more wait than a page looks at."""
+    if job_id is None:
+        return False
+    more = db.execute(
+        "SELECT 1 FROM runs WHERE status = 'queued' AND job_id = ? LIMIT 1 OFFSET ?",
+        (job_id, LOOK_MAX),
+    )
+    return more.fetchone() is None
+
+
 def _an_index_holds(wanted: RunFilter) -> bool:
+    if wanted.status is Status.RUNNING:
+        return True  # of all jobs there are no more than runners
     if wanted.trigger is not None or wanted.since is not None:
         return False
     if wanted.job_id is None:
