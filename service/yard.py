@@ -13,6 +13,10 @@ is at goes on, without anybody to listen, until it ends or the process does; the
 home, and its employer has long since employed another. That a stint goes on is known to the
 supervisor, who ends the process without it.
 
+A nursery that a stint leaves open stays with the hand's task, where it would get in the way of the
+next one's, and trio has such a task end in an error. So this hand goes home in the same step, as if
+it were left behind; its error is no news, and what still runs in the nursery is a stray.
+
 The employer's look at the hand is never due later than the stint should end. A stint that begins
 puts the look forward if need be, which with stints of one length happens once; a look that finds
 another stint than it was meant for is put off.
@@ -65,7 +69,7 @@ class Stint:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self._hand.rest()
+        self._hand.finish(self)
         return self._scope.__exit__(kind, error, trace)
 
 
@@ -78,6 +82,8 @@ class Hand:
     _verdict: outcome.Outcome[None] = attrs.field(factory=lambda: outcome.Value(None))
     _stint: Stint | None = None
     _look: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    left_open: list[trio.Nursery] = attrs.field(factory=list, init=False)
+    """What its stint left open; it must go home at once, without a checkpoint."""
 
     def begin(
         self, name: str, *, seconds: float, instead: Callable[[Stint], Awaitable[None]]
@@ -94,9 +100,13 @@ class Hand:
         self.look_by(ends_at)
         return self._stint
 
-    def rest(self) -> None:
-        """Be at nothing that could be left behind."""
-        self._stint = None
+    def finish(self, stint: Stint) -> None:
+        """Be at nothing that could be left behind; unless that leaves something open."""
+        self.left_open = trio.lowlevel.current_task().child_nurseries
+        if self.left_open:
+            stint.is_left_behind = True
+        else:
+            self._stint = None
 
     def look_by(self, moment: float) -> None:
         """Have the employer look by then, on trio's clock."""
@@ -120,13 +130,16 @@ class Hand:
             self._gone.set()
 
     async def overseen(self) -> Stint | None:
-        """Wait until it has gone, and raise its error; or until its stint is left behind."""
+        """Wait until it has gone, and raise its error; or until its stint is left behind.
+
+        A hand may have gone because of what its stint left open: that is left behind, too.
+        """
         suspect: Stint | None = None
         while True:
             with trio.CancelScope(deadline=self._next_look(suspect)) as self._look:
                 await self._gone.wait()
                 self._verdict.unwrap()
-                return None
+                return self._stint
             stint = self._stint
             if stint is None or stint.ends_at > trio.current_time():
                 suspect = None
@@ -148,11 +161,13 @@ class Yard:
     """Has work done that may be left behind."""
 
     _nursery: trio.Nursery
+    _homes: list[trio.Nursery] = attrs.field(factory=list, init=False)
+    """Where hands live, and what their stints left open."""
 
     @property
     def strays(self) -> list[str]:
-        """The names of the stints that go on; to be asked when nobody is employed any more."""
-        return sorted(task.name for task in self._nursery.child_tasks)
+        """The names of the tasks that go on; to be asked when nobody is employed any more."""
+        return sorted(task.name for home in self._homes for task in home.child_tasks)
 
     async def employ(self, work: Callable[[Hand], Awaitable[None]]) -> None:
         """Have `work` done by a hand, and by another whenever one is left behind.
@@ -167,7 +182,7 @@ class Yard:
     async def _employ_one(self, work: Callable[[Hand], Awaitable[None]]) -> Stint | None:
         await trio.lowlevel.checkpoint_if_cancelled()
         hand = Hand()
-        self._nursery.start_soon(hand.work, work)
+        self._nursery.start_soon(self._house, hand, work)
         try:
             return await hand.overseen()
         except trio.Cancelled:  # noqa: ASYNC103 - with a stint left behind, the next one raises it
@@ -177,3 +192,14 @@ class Yard:
             if left is None:
                 raise
             return left  # noqa: ASYNC104 - as above
+
+    async def _house(self, hand: Hand, work: Callable[[Hand], Awaitable[None]]) -> None:
+        """Keep from the yard the error in which trio ends a hand that has something left open."""
+        try:
+            async with trio.open_nursery() as home:
+                self._homes.append(home)
+                home.start_soon(hand.work, work)
+        except* RuntimeError:
+            self._homes += hand.left_open
+        finally:
+            self._homes = [home for home in self._homes if home.child_tasks]

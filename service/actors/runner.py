@@ -111,7 +111,7 @@ class Runner:
         stint = hand.begin(
             f"run {run.id} of {run.job_id}",
             seconds=self._timeout_seconds(run),
-            instead=partial(self._close_unended, attempt),
+            instead=partial(self._close_left, attempt),
         )
         try:
             with stint, self.pool.working_on(run.id, run.claim, stint.interrupt):
@@ -126,18 +126,17 @@ class Runner:
                 await self._close(attempt, claim)  # noqa: ASYNC102 - shielded and bounded within
         return await self._claim() if claim is not None and claim.withdrawn else claim
 
-    async def _close_unended(self, attempt: _Attempt, stint: Stint) -> None:
-        """Close an attempt whose task goes on in spite of its end."""
+    async def _close_left(self, attempt: _Attempt, stint: Stint) -> None:
+        """Close an attempt whose task goes on in spite of its end, or left something open."""
         run = attempt.run
         self.pool.let_go(run.id)
-        if not stint.is_interrupted:
+        if attempt.outcome is None and not stint.is_interrupted:
             seconds = self._timeout_seconds(run)
             failure = Failure(
                 f"task {run.job_id!r} timed out after {seconds:g} s, and goes on in spite of it"
             )
             attempt.outcome, attempt.last_word = failure, self._settle(run, failure)
         await in_context(attempt.context.copy(), self._close(attempt))
-        attempt.span.end()
 
     async def _close(self, attempt: _Attempt, claim: Ticket[Run] | None = None) -> None:
         """Tell everybody how an attempt ended; the store first."""
@@ -151,6 +150,7 @@ class Runner:
             due_at=last_word.due_at if isinstance(last_word, Retry | Suspend) else None,
         )
         tell(ended, attempt.span)
+        attempt.span.end()
 
     async def _outcome(self, run: Run) -> tuple[Result | Failure | Suspended, Question[bool]]:
         """Return how the attempt ended, and what the store is to be told of it."""

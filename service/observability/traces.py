@@ -106,7 +106,7 @@ class Span:
         self._span.set_attribute("outcome", plain)
 
     def end(self) -> None:
-        """End it now, though what it tells of goes on."""
+        """End it, if it does not end with its block."""
         self._span.end()
 
 
@@ -141,7 +141,10 @@ def enqueue_span(job_id: str, run_id: str, trigger: Trigger) -> AbstractContextM
 
 
 def attempt_span(run: Run) -> AbstractContextManager[Span]:
-    """Trace an attempt, in the trace that its run was accepted in."""
+    """Trace an attempt, in the trace that its run was accepted in.
+
+    The span goes on until `Span.end`: an attempt may be over before it is known how it ended.
+    """
     attributes: dict[str, AnyValue] = {
         "job.id": run.job_id,
         "run.id": run.id,
@@ -154,7 +157,8 @@ def attempt_span(run: Run) -> AbstractContextManager[Span]:
     if run.cron_id is not None:
         attributes["cron.id"] = run.cron_id
     parent = _caller({"traceparent": run.trace_context}) if run.trace_context else _ROOT
-    return _Opened(f"attempt {run.job_id}", SpanKind.CONSUMER, attributes, parent=parent)
+    name = f"attempt {run.job_id}"
+    return _Opened(name, SpanKind.CONSUMER, attributes, parent=parent, ends=False)
 
 
 def step_span(name: str) -> AbstractContextManager[Span]:
@@ -221,7 +225,7 @@ class _Opened(Span):
     A class: as generators, spans cost a third more.
     """
 
-    __slots__ = ("_token",)
+    __slots__ = ("_ends", "_token")
 
     def __init__(
         self,
@@ -230,8 +234,10 @@ class _Opened(Span):
         attributes: dict[str, AnyValue],
         *,
         parent: Parent | None = None,
+        ends: bool = True,
     ) -> None:
         super().__init__(_out.tracer.start_span(name, parent, kind, attributes))
+        self._ends = ends
 
     def __enter__(self) -> Span:
         self._token = context.attach(trace.set_span_in_context(self._span))
@@ -248,7 +254,8 @@ class _Opened(Span):
             self._span.set_attribute("cancelled", value=True)
         elif error is not None:
             self.failed(name_of(error))
-        self._span.end()
+        if self._ends:
+            self._span.end()
 
 
 def _caller(headers: Mapping[str, str]) -> Parent:

@@ -15,6 +15,11 @@ A plain function runs in a worker thread, which nothing can stop. When its time 
 is abandoned: it keeps its place among `threads` until it ends, and what it returns then is lost.
 Long-running functions may ask `ctx.check_cancelled()`.
 
+A nursery or a cancel scope that a task leaves open is a fault of the task: trio cancels what is
+within, and tells as soon as the scope of the attempt ends. The nursery stays with the trio task of
+the caller all the same, which must end: see `service.yard`. Out of reach is only what a task has
+trio itself run, by `spawn_system_task` or from a thread by `from_thread.run`: trio ends with it.
+
 A task that asks for a long pause is cancelled too, by itself: see `service.tasks.workspace`.
 """
 
@@ -45,6 +50,10 @@ RESULT_MAX_BYTES: Final = 1_048_576
 RETRY_AFTER_MAX_SECONDS: Final = 86_400.0
 """Longest wait that a task may ask for; a server's word, passed on, could be anything."""
 
+_LEFT_OPEN: Final = (
+    "the task left a nursery or a cancel scope open: is one entered without `with`, or held by an"
+    " async generator that was not closed?"
+)
 _ERRORS_NAMED: Final = 5
 _MESSAGE_MAX: Final = 2_000
 _NOTES: Final = 3
@@ -72,10 +81,15 @@ async def attempt(
         return Failure(str(error), permanent=True, exception=error)
     call = _Call(task, ctx, arguments, threads)
     outcome: Result | Failure | None = None
+    scope = trio.CancelScope(deadline=trio.current_time() + timeout_seconds)
+    ctx.workspace.scope = scope
     try:
-        with trio.move_on_after(timeout_seconds) as scope:
-            ctx.workspace.scope = scope
+        with scope:
             outcome = await _outcome(call, ctx)
+    except RuntimeError:  # it is trio's, of a scope that is still open within
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if isinstance(outcome, Result) or (outcome is None and not scope.cancel_called):
+            outcome = Failure(_LEFT_OPEN, permanent=True)
     finally:
         ctx.workspace.ended = True
     if outcome is not None:

@@ -92,6 +92,16 @@ async def cancelled(ctx: Context) -> None:
             kept = error
     raise kept
 
+async def numbers():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        yield 1
+
+@task("generator", retries=0)
+async def generator(ctx: Context) -> None:
+    async for _ in numbers():
+        return
+
 @task("deep", retries=0)
 async def deep(ctx: Context) -> None:
     error = ValueError("deep")
@@ -110,6 +120,7 @@ async def deep(ctx: Context) -> None:
         "generator-exit",
         "system-exit",
         "cancelled",
+        "generator",
         "deep",
     ],
 )

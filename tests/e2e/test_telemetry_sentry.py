@@ -45,8 +45,9 @@ def test_a_failed_run_is_one_event_that_leads_to_its_run_and_trace() -> None:
     """The event has the run's tags, the ids of its span, and is grouped by job and type."""
     run = attrs.evolve(RUN, attempt=4)
     with Receiver() as receiver:
-        with telemetry(settings(receiver)), attempt_span(run), run_scope(run):
+        with telemetry(settings(receiver)), attempt_span(run) as attempt, run_scope(run):
             capture_failure(run, Failure("boom", exception=raised(KeyError("boom"))))
+            attempt.end()
         (event,) = events(receiver)
         span = receiver.span("attempt echo")
     assert event["tags"] == {

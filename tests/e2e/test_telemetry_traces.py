@@ -40,8 +40,10 @@ def test_one_trace_from_the_delivery_to_the_last_attempt() -> None:
         with telemetry(settings(receiver)):  # as after a restart: only the string is left
             for number in (1, 2):
                 run = attrs.evolve(RUN, attempt=number, trace_context=stored)
-                with attempt_span(run), step_span("fetch"):
-                    pass
+                with attempt_span(run) as attempt:
+                    with step_span("fetch"):
+                        pass
+                    attempt.end()
 
     request_seen, enqueue = receiver.span("POST /webhook"), receiver.span("enqueue echo")
     attempts = [span for span in receiver.spans if span.name == "attempt echo"]
@@ -102,8 +104,8 @@ def test_what_a_caller_may_invent_stays_out() -> None:
 def test_an_attempt_without_a_stored_context_is_a_trace_of_its_own() -> None:
     """What the runner happens to be in is no parent of an attempt, nor of a tick."""
     with Receiver() as receiver, telemetry(settings(receiver)), step_span("outer"):
-        with attempt_span(attrs.evolve(RUN, cron_id="morning", trigger=Trigger.CRON)):
-            pass
+        with attempt_span(attrs.evolve(RUN, cron_id="morning", trigger=Trigger.CRON)) as attempt:
+            attempt.end()
         with tick_span("morning", "echo", "run-1", NOON):
             pass
     assert receiver.span("attempt echo").parent_id == ""
@@ -118,7 +120,7 @@ def test_an_exception_leaves_its_type_and_not_its_words() -> None:
         Receiver() as receiver,
         telemetry(settings(receiver)),
         pytest.raises(ValueError, match="canary"),
-        attempt_span(RUN),
+        step_span("fetch"),
     ):
         raise ValueError("canary-4711")
     seen = one_span(receiver)

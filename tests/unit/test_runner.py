@@ -1,6 +1,6 @@
 """The runner, over a real store: what it makes of each end that an attempt can have."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import TypeVar
 import attrs
 import pytest
 import trio
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -18,6 +19,8 @@ from service.core.errors import StoreUnavailable
 from service.core.results import Permanent, RetryAfter, error
 from service.core.run import Status
 from service.messages import CancelRun, Finish, Release, Retry
+from service.observability.recording import Record, Recorder
+from service.observability.traces import tracer_is
 from service.tasks.context import Context
 from service.tasks.registry import Registry
 from service.yard import PATIENCE_SECONDS
@@ -145,6 +148,82 @@ async def test_task_that_ignores_its_timeout_does_not_keep_its_runner(
         wake.set()
 
 
+LEFT_OPEN = "the task left a nursery or a cancel scope open"
+
+
+async def holding_a_nursery() -> AsyncGenerator[int]:  # noqa: ASYNC900 - as below
+    """Yield from within a nursery, which only `aclosing` leaves in time."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        yield 1  # noqa: ASYNC101, ASYNC119 - the fault that is the subject
+
+
+async def leave_open(what: str) -> None:
+    """End with a nursery or a cancel scope still open."""
+    if what == "generator":
+        async for _ in holding_a_nursery():
+            return
+    elif what == "nursery":
+        await trio.open_nursery().__aenter__()
+    else:
+        scope = trio.CancelScope(shield=what == "shield")
+        scope.__enter__()
+        if what == "cancelled":
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+@pytest.mark.parametrize("what", ["generator", "nursery", "scope", "shield", "cancelled"])
+async def test_what_a_task_leaves_open_fails_its_run_alone(
+    tasks: Registry, autojump_clock: MockClock, what: str
+) -> None:
+    """The failure says so, in the log and in the span too; no run after it is the worse for it."""
+
+    @tasks.task("leaving")
+    async def leaving(ctx: Context) -> None:
+        await leave_open(what)
+
+    @tasks.task("tidy")
+    async def tidy(ctx: Context) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 1)
+            nursery.start_soon(trio.sleep, 2)
+        return ctx.attempt
+
+    records: list[Record] = []
+    with capture_logs() as lines, tracer_is(Recorder(DEFAULT_ON, records.append)):
+        async with at_work(tasks, autojump_clock) as runner:
+            for _ in range(2):
+                failed = await runner.perform("leaving")
+                assert (failed.status, failed.attempt) == (Status.ERROR, 1)
+                assert message_of(failed).startswith(LEFT_OPEN)
+                assert result_of(await runner.perform("tidy")) == 1
+    told = [line for line in lines if line["event"] == "run failed"]
+    assert [str(line["error"]).startswith(LEFT_OPEN) for line in told] == [True, True]
+    spans = [record for record in records if record.name == "attempt leaving"]
+    assert [record.attributes["outcome"] for record in spans] == ["error", "error"]
+
+
+async def test_task_that_fails_with_a_nursery_open_says_why_it_failed(
+    tasks: Registry, autojump_clock: MockClock
+) -> None:
+    """What it left open is the consequence: the failure is its own, and retried like any other."""
+
+    @tasks.task("failing")
+    async def failing(ctx: Context) -> int:
+        if ctx.attempt == 2:
+            return ctx.attempt
+        await leave_open("nursery")
+        raise ValueError("no")
+
+    async with at_work(tasks, autojump_clock) as runner:
+        run_id = await runner.enqueue("failing")
+        await trio.sleep(0.1)
+        assert message_of(await runner.look(run_id)) == "ValueError: no"
+        assert result_of(await runner.end_of(run_id)) == 2
+
+
 async def test_fault_of_the_service_fails_the_run_alone(
     tasks: Registry, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,15 +337,17 @@ async def test_cancelled_run_frees_its_runner(tasks: Registry, autojump_clock: M
         runner.pool.cancel(second)
 
 
-@pytest.mark.parametrize("heeds", [True, False])
+@pytest.mark.parametrize(("heeds", "tidy"), [(True, True), (False, True), (True, False)])
 async def test_interrupted_attempt_is_given_back(
-    tasks: Registry, autojump_clock: MockClock, tmp_path: Path, *, heeds: bool
+    tasks: Registry, autojump_clock: MockClock, tmp_path: Path, *, heeds: bool, tidy: bool
 ) -> None:
     """A stop is not a failure, whether or not the task heeds it: the run is queued as it was."""
     wake = trio.Event()
 
     @tasks.task("long")
     async def long(ctx: Context) -> None:
+        if not tidy:
+            await leave_open("nursery")
         with trio.CancelScope(shield=not heeds):
             await wake.wait()
 

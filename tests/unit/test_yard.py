@@ -1,11 +1,12 @@
 """The yard: work that need not be waited for for ever."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.yard import PATIENCE_SECONDS, Hand, Stint, Yard
 
@@ -114,7 +115,7 @@ async def test_deaf_stint_is_left_behind_by_a_cancelled_employer(
         assert crew.ended == [("left, interrupted", 5 + PATIENCE_SECONDS)]
         assert crew.yard.strays == [f"at {do}"]
         wake.set()
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         assert crew.yard.strays == []
     assert autojump_clock.current_time() == pytest.approx(5 + PATIENCE_SECONDS)
 
@@ -192,3 +193,30 @@ async def test_stint_that_ignores_its_time_is_left_behind(
         assert ends == [(False, len(before) + last + PATIENCE_SECONDS)]
         wake.set()
     assert autojump_clock.current_time() < 20
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+async def test_hand_on_which_a_stint_left_a_nursery_open_goes_home(
+    autojump_clock: MockClock, *, heeds: bool
+) -> None:
+    """Its error does not reach the yard, another does the rest; what runs on is a stray."""
+    wake = trio.Event()
+
+    async def live_on() -> None:
+        with trio.CancelScope(shield=not heeds):
+            await wake.wait()
+
+    async def leave_open() -> None:
+        with suppress(RuntimeError), trio.CancelScope():
+            left = await trio.open_nursery().__aenter__()
+            left.start_soon(live_on, name="live on")
+
+    async with trio.open_nursery() as nursery:
+        crew = Crew(nursery, leave_open, trio.lowlevel.checkpoint, leave_open)
+        await crew.work()
+        assert crew.ended == [("left, late", 0), ("done", 0), ("left, late", 0)]
+        assert crew.yard.strays == ([] if heeds else ["live on"] * 2)
+        wake.set()
+        await wait_all_tasks_blocked()
+        assert crew.yard.strays == []
+    assert autojump_clock.current_time() == 0
