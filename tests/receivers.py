@@ -48,7 +48,8 @@ class SpanSeen:
 class Receiver:
     """Answers every POST, and keeps what came; `status`, `headers` and `answer` are its answer.
 
-    `asked` are the headers of the last request, by their names in lower case.
+    The answer is packed for whoever takes that. `asked` are the headers of the last request, by
+    their names in lower case.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -79,6 +80,9 @@ class Receiver:
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
                 answer = receiver.answer
+                if "gzip" in receiver.asked.get("accept-encoding", ""):
+                    answer = gzip.compress(answer)
+                    self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)

@@ -5,7 +5,7 @@ a collector is one line when it begins, with its cause, and one when it is over.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlsplit
@@ -45,6 +45,8 @@ class Collector:
         self.endpoint = without_secrets(endpoint)
         self.batches = 0
         """How many deliveries worked."""
+        self.secrets: Collection[str] = ()
+        """What is taken out of others' words: who was told a token may repeat it."""
         self.quiet = False
         """Whether someone else tells how it goes."""
         self._ears = {sending: _Ear(self.hear)}
@@ -77,7 +79,7 @@ class Collector:
         """Take note that a batch is lost; without a `reason` it is the one that was heard."""
         if isinstance(reason, BaseException):
             reason = root_of(reason)
-        self.reason = reason or self.reason
+        self.reason = self._shown(reason) if reason else self.reason
         if not self.quiet:
             self._fault.failed(endpoint=self.endpoint, reason=self.reason)
 
@@ -88,14 +90,19 @@ class Collector:
 
     def answered(self, partial: Partial) -> None:
         """Take note of what an answer to a delivery says."""
-        words, some = cut(partial.message, REASON_CHARACTERS), partial.rejected > 0
+        words, some = self._shown(partial.message), partial.rejected > 0
         self.rejection = f"{partial.rejected} rejected: {words}" if some else None
         self.warning = None if some else words or None
 
     def hear(self, reason: str) -> None:
         """Take note of why sending fails, unless that is known."""
         if self.reason is None:  # what comes later only says that it was given up
-            self.reason = reason
+            self.reason = self._shown(reason)
+
+    def _shown(self, words: str) -> str:
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            words = words.replace(secret, "...")
+        return cut(words, REASON_CHARACTERS)
 
 
 def _tell(fault: Fault, endpoint: str, reason: str | None) -> None:
@@ -113,7 +120,7 @@ class _Ear(logging.Filter):
         self._hear = hear
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self._hear(cut(record.getMessage(), REASON_CHARACTERS))
+        self._hear(record.getMessage())
         return False
 
 
@@ -121,7 +128,7 @@ def root_of(error: BaseException) -> str:
     """Return what went wrong at the bottom: libraries wrap it in their addresses and pools."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return cut(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
+    return f"{type(error).__name__}: {error}"
 
 
 def without_secrets(url: str) -> str:

@@ -78,6 +78,19 @@ def test_what_a_collector_does_not_take_is_told(home: Path) -> None:
     assert [(row["arrived"], row["reason"]) for row in found] == [(True, "use gzip")] * 2
 
 
+def test_who_repeats_a_token_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a collector says of the headers that it got is told without what they hold."""
+    headers = "authorization=Bearer%20canary-1,x-key=canary-2,x-tenant=7"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    with Receiver() as receiver:
+        words = "no 'Bearer canary-1', no canary-1 of tenant 7: "
+        receiver.answer = answering(1, words + "x" * (294 - len(words)) + "canary-2")
+        [traces, metrics, _] = probe_telemetry(settings(receiver))
+    for probed in (traces, metrics):
+        assert str(probed.fault).startswith("1 rejected: no '...', no ... of tenant 7: x")
+        assert "canary" not in str(probed.fault)
+
+
 @pytest.mark.parametrize("answer", [b"", answering(0, ""), b"{}", b"<html>", answering(9, "x")[:4]])
 def test_an_answer_that_is_none_says_nothing(answer: bytes) -> None:
     """What took everything, what is no OTLP, and what is cut off all arrived."""
