@@ -125,7 +125,11 @@ def _serve_group(
         verdicts = answer_all(database, questions, now)
         runs = queue.claim(db, now, claims) if claims else []
         next_due = queue.next_due(db, now) if len(runs) < claims else None
-    return _Served(verdicts, runs, next_due, database.connection.total_changes > changes_before)
+    wrote = database.connection.total_changes > changes_before
+    try:
+        return _Served(verdicts, runs, next_due, wrote)
+    finally:
+        del verdicts  # an error holds the frames that it passed, which must not hold it
 
 
 @attrs.define(eq=False)

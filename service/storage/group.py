@@ -29,6 +29,7 @@ def answer_all(
     )
     if isinstance(together, outcome.Value):
         return [outcome.Value(verdict) for verdict in together.value]
+    del together  # an error holds the frames that it passed, which must not hold it
     return [
         database.within_savepoint(partial(answer, question, database.connection, now))
         for question in questions

@@ -3,7 +3,7 @@
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -194,6 +194,25 @@ async def refused(door: Door) -> weakref.ref[Enqueue]:
     with pytest.raises(StoreUnavailable):
         await door.ask(question)
     return weakref.ref(question)
+
+
+async def test_a_question_that_fails_alone_leaves_no_cycle(tmp_path: Path) -> None:
+    """What was asked is freed with its error, and so are the others of its group."""
+    with own_thread() as hop:
+        async with store_behind_door(tmp_path / "runs", now=Clock(), hop=hop) as door:
+            held: list[weakref.ref[Enqueue]] = []
+
+            async def ask(delivery: str) -> None:
+                question = enqueue(delivery=delivery)
+                held.append(weakref.ref(question))
+                with suppress(UnicodeEncodeError):
+                    await door.ask(question)
+
+            async with trio.open_nursery() as nursery:
+                for delivery in ("good", "\ud800"):
+                    nursery.start_soon(ask, delivery)
+            await door.ask(enqueue())  # the thread holds what it did last
+            assert [each() for each in held] == [None, None]
 
 
 def test_a_lost_group_leaves_no_cycle() -> None:
