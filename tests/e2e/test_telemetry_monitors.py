@@ -1,6 +1,7 @@
 """Cron jobs as Sentry watches them: what the real process tells of each tick."""
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -30,12 +31,18 @@ async def killed(ctx) -> None:
         await trio.sleep_forever()
 
 CRON_JOBS = [
-    CronJob(id="Every Hour", schedule="0 * * * *", job_id="flaky", timezone="Europe/Berlin"),
-    CronJob(id="broken", schedule="@hourly", job_id="broken"),
-    CronJob(id="killed", schedule="30 0 * * * *", job_id="killed"),
+    CronJob(id="Every Hour", schedule="MINUTE * * * *", job_id="flaky", timezone="Europe/Berlin"),
+    CronJob(id="broken", schedule="MINUTE * * * *", job_id="broken"),
+    CronJob(id="killed", schedule="30 MINUTE * * * *", job_id="killed"),
     CronJob(id="often", schedule="* * * * * *", job_id="echo"),
 ]
 """
+
+
+def hourly(source: str) -> tuple[str, int]:
+    """Return the source with jobs that tick half an hour from now, so never meanwhile, and when."""
+    minute = (datetime.now(UTC).minute + 30) % 60
+    return source.replace("MINUTE", str(minute)), minute
 
 
 def settings(receiver: Receiver) -> dict[str, str]:
@@ -59,8 +66,9 @@ def words(checks: list[dict[str, Json]]) -> list[Json]:
 
 def test_each_tick_checks_in_and_out(home: Path) -> None:
     """In progress when its run begins, ok or error with its final verdict, also after a kill."""
+    jobs, minute = hourly(JOBS)
     with Receiver() as receiver:
-        with serving(home, JOBS, **settings(receiver)) as service:
+        with serving(home, jobs, **settings(receiver)) as service:
             assert service.stop() == 0
         set_back(home)
         with serving(home, **settings(receiver)) as service:
@@ -73,16 +81,16 @@ def test_each_tick_checks_in_and_out(home: Path) -> None:
             [line] = service.logged(
                 "cron jobs that tick more than once a minute are not watched by Sentry"
             )
-    [hourly] = {str(c["monitor_slug"]) for c in receiver.check_ins} - {"broken", "killed"}
-    assert hourly.startswith("every-hour-")
-    assert words(of(receiver, hourly)) == ["in_progress", "ok"]
+    [named] = {str(c["monitor_slug"]) for c in receiver.check_ins} - {"broken", "killed"}
+    assert named.startswith("every-hour-")
+    assert words(of(receiver, named)) == ["in_progress", "ok"]
     assert words(of(receiver, "broken")) == ["in_progress", "error"]
     assert words(of(receiver, "killed")) == ["in_progress", "ok"]
-    for slug in (hourly, "broken", "killed"):
+    for slug in (named, "broken", "killed"):
         [check_in_id] = {str(check["check_in_id"]) for check in of(receiver, slug)}
         assert len(check_in_id) == 32
-    assert of(receiver, hourly)[0]["monitor_config"] == {
-        "schedule": {"type": "crontab", "value": "0 * * * *"},
+    assert of(receiver, named)[0]["monitor_config"] == {
+        "schedule": {"type": "crontab", "value": f"{minute} * * * *"},
         "timezone": "Europe/Berlin",
         "checkin_margin": 5,
         "max_runtime": 11,
@@ -101,14 +109,15 @@ async def later(ctx) -> None:
 async def paused(ctx) -> None:
     pass
 
-CRON_JOBS = [CronJob(id=job, schedule="@hourly", job_id=job) for job in ("later", "paused")]
+CRON_JOBS = [CronJob(id=job, schedule="MINUTE * * * *", job_id=job) for job in ("later", "paused")]
 """
 
 
 def test_a_run_that_is_cancelled_while_it_waits_checks_out(home: Path) -> None:
     """Between two attempts it has no runner who would; a run that had not begun says nothing."""
+    jobs, _ = hourly(WAITING)
     with Receiver() as receiver:
-        with serving(home, WAITING, **settings(receiver)) as service:
+        with serving(home, jobs, **settings(receiver)) as service:
             assert service.command("pause", "paused").returncode == 0
             assert service.stop() == 0
         set_back(home)
@@ -125,8 +134,9 @@ def test_a_run_that_is_cancelled_while_it_waits_checks_out(home: Path) -> None:
 
 def test_nobody_checks_in_unless_asked_to(home: Path) -> None:
     """SENTRY_CRON_MONITORS is off by default: errors are sent, check-ins are not."""
+    jobs, _ = hourly(JOBS)
     with Receiver() as receiver:
-        with serving(home, JOBS, SENTRY_DSN=receiver.dsn) as service:
+        with serving(home, jobs, SENTRY_DSN=receiver.dsn) as service:
             assert service.stop() == 0
         set_back(home)
         (home / "second").touch()  # no run hangs until it is killed
