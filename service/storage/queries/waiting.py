@@ -33,19 +33,21 @@ def heads(db: sqlite3.Connection) -> list[tuple[str, int]]:
 
 def open_heads(db: sqlite3.Connection) -> list[tuple[str, int, int]]:
     """Return the heads of the jobs that are not paused, and how many runs of each are at work."""
+    at_work = db.execute("""
+        SELECT job_id, count(*) FROM runs WHERE status <> 'ok' AND status = 'running'
+        GROUP BY job_id
+        """)
+    busy = dict(at_work.fetchall())
     rows = db.execute(
         f"""
         {_JOBS}
-        SELECT jobs.job_id, {_DUE_AT}, coalesce(work.runs, 0) FROM jobs LEFT JOIN (
-            SELECT job_id, count(*) AS runs FROM runs WHERE status <> 'ok' AND status = 'running'
-            GROUP BY job_id
-        ) AS work ON work.job_id = jobs.job_id
-        WHERE jobs.job_id IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM paused_jobs WHERE paused_jobs.job_id IN (jobs.job_id, ?))
+        SELECT job_id, {_DUE_AT} FROM jobs WHERE job_id IS NOT NULL
+        AND job_id NOT IN (SELECT job_id FROM paused_jobs)
+        AND NOT EXISTS (SELECT 1 FROM paused_jobs WHERE job_id = ?)
         """,  # noqa: S608 - ours
         (EVERY_JOB,),
     )
-    return rows.fetchall()
+    return [(job_id, due_at, busy.get(job_id, 0)) for job_id, due_at in rows.fetchall()]
 
 
 def ready(db: sqlite3.Connection, job_id: str, moment: int, limit: int) -> list[int]:
