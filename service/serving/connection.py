@@ -60,7 +60,8 @@ class Connection:
             server = parse_socket_addr(socket.family, socket.getsockname())
         except OSError:  # the client left before anybody looked
             return
-        async with Handlers() as handlers:
+        handlers = Handlers()
+        async with handlers:
             protocol = Http1(self._shared, handlers, (client, server), self._send, self._complete)
             with self._talk:
                 await self._converse(protocol)

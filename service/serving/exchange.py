@@ -12,16 +12,31 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPRequestE
 from quart import Response
 from quart.typing import ResponseTypes
 from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioRequest
 
 __all__ = ["Exchange", "WholeRequest"]
 
 
+class _Nothing:
+    """Stands where Quart would gather a body, and guard that."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+
 class WholeRequest(TrioRequest):
     """A request whose body has come."""
 
     whole: bytes = b""
+    body_class = _Nothing  # type: ignore[assignment] # see above
+    lock_class = _Nothing  # type: ignore[assignment] # as above
+
+    @property
+    def content_length(self) -> int:
+        """The size of the body: what came counts, not what was said."""
+        return len(self.whole)
 
 
 class Exchange(TrioASGIHTTPConnection):
@@ -45,6 +60,9 @@ class Exchange(TrioASGIHTTPConnection):
 
 
 async def _whole(response: ResponseTypes) -> bytes:
-    if isinstance(response, Response):
-        return await response.get_data(as_text=False)
-    return response.get_data()
+    if not isinstance(response, Response):
+        return response.get_data()
+    body = response.response
+    if isinstance(body, DataBody):  # as it was given, and nearly always
+        return body.data[body.begin : body.end]
+    return await response.get_data(as_text=False)

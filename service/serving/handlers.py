@@ -24,6 +24,11 @@ class Handlers(TaskGroup):
         self.spawn(_handle, app, config, scope, _no_channel, send, _no_channel, _no_channel)
         return _no_channel
 
+    def cancel(self) -> None:
+        """Cancel whatever is handled."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
 
 def _no_channel(*_: object) -> NoReturn:
     raise AssertionError("a handler's body does not come through a channel")

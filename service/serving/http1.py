@@ -25,7 +25,6 @@ from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     ASGIFramework,
@@ -41,6 +40,7 @@ from hypercorn.typing import (
 
 from service.core.wire import encode
 from service.serving.answer import Fields, write_answer
+from service.serving.handlers import Handlers
 from service.serving.limits import Limits, Room
 from service.serving.parser import Parser, content_length, has_two_lengths, origin_form
 
@@ -66,7 +66,7 @@ class Http1(H11Protocol):
     def __init__(
         self,
         shared: Shared,
-        task_group: TaskGroup,
+        handlers: Handlers,
         addresses: tuple[Address, Address],
         send: Callable[[ConnectionEvent], Awaitable[None]],
         complete: Callable[[], None],
@@ -75,13 +75,14 @@ class Http1(H11Protocol):
             ASGIWrapper(shared.app),
             shared.config,
             shared.context,
-            task_group,
+            handlers,
             ConnectionState({}),
             False,  # noqa: FBT003 - hypercorn's word for "no TLS"
             *addresses,
             send,
         )
         self.shared = shared
+        self.handlers = handlers
         self.complete = complete
         self._is_last = False
         self._expect_request()
@@ -200,7 +201,6 @@ class _Stream(HTTPStream):
         self._body = bytearray()
         self._taken_bytes = 0
         self._is_started = False
-        self._presence = trio.CancelScope()
         self.app = self._attend
 
     async def handle(self, event: Event) -> None:
@@ -279,9 +279,8 @@ class _Stream(HTTPStream):
         sync_spawn: object,  # noqa: ARG002 - hypercorn's signature
         call_soon: object,  # noqa: ARG002 - hypercorn's signature
     ) -> None:
-        """Run the app as long as its client is there."""
-        with self._presence:
-            await self._protocol.shared.app(scope, self._receive, send)
+        """Run the app."""
+        await self._protocol.shared.app(scope, self._receive, send)
 
     async def _receive(self) -> HTTPRequestEvent:
         """Hand the body to the app."""
@@ -298,7 +297,7 @@ class _Stream(HTTPStream):
         if not self._is_started:
             self._let_body_go()
         elif self.state is not ASGIHTTPState.CLOSED:
-            self._presence.cancel()
+            self._protocol.handlers.cancel()
 
     async def _refuse(self, status: int, message: str) -> None:
         self.closed = True
