@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import outcome
@@ -61,7 +61,7 @@ NEW_RUNS_MIN: Final = 16
 """However few runners want work, a group may take in so many new runs."""
 
 PATIENCE_SECONDS: Final = 10.0
-"""How long the disk may take for a group before its askers are told that it is unavailable."""
+"""How long the disk may take before those who wait for it are told that it is unavailable."""
 
 RETRY_SECONDS: Final = 1.0
 """Pause before parked claims are tried again after a group was lost."""
@@ -71,6 +71,8 @@ PROBE_AFTER_SECONDS: Final = 10.0
 
 LONGEST_SLEEP_SECONDS: Final = 30.0
 """The wall clock, by which runs are due, may jump: it is looked at this often at least."""
+
+T = TypeVar("T")
 
 log = get_logger("service.store")
 
@@ -147,7 +149,7 @@ class _Counter:
     _taken: list[Ticket[object]] = attrs.field(factory=list)
     _claiming: deque[Ticket[object]] = attrs.field(factory=deque)
     _copying: deque[Ticket[object]] = attrs.field(factory=deque)
-    _taken_at: float = math.inf
+    _hopped_at: float = math.inf
     _at_work: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _wake_at: float = math.inf
     _retry_at: float = -math.inf
@@ -213,23 +215,19 @@ class _Counter:
         self._take_claims()
         if not self._taken and not self._claiming:
             return
-        self._taken_at = trio.current_time()
-        self._at_work.unpark()
-        now = self._now()
+        began_at, now = trio.current_time(), self._now()
         questions = [ticket.question for ticket in self._taken]
         try:
-            served = await self._hop(
+            served = await self._ask_disk(
                 partial(
                     _serve_group, self._database, self._queue, questions, len(self._claiming), now
                 )
             )
-            if served.wrote:
-                group_committed(len(questions), trio.current_time() - self._taken_at)
         except StoreUnavailable as error:
             self._lose(str(error))
             return
-        finally:
-            self._taken_at = math.inf
+        if served.wrote:
+            group_committed(len(questions), trio.current_time() - began_at)
         self._retry_at = -math.inf
         for ticket, verdict in zip(self._taken, served.verdicts, strict=True):
             ticket.answer(verdict)
@@ -243,6 +241,15 @@ class _Counter:
         self._wake_at = -math.inf if came_meanwhile else self._alarm(served.next_due, now)
         if served.wrote:
             self._note_success()
+
+    async def _ask_disk(self, function: Callable[[], T]) -> T:
+        """Hop, while those who wait are kept in patience."""
+        self._hopped_at = trio.current_time()
+        self._at_work.unpark()
+        try:
+            return await self._hop(function)
+        finally:
+            self._hopped_at = math.inf
 
     def _take_claims(self) -> None:
         """Take up the claims; for them alone the pause after a lost group is kept."""
@@ -288,7 +295,7 @@ class _Counter:
             verdict: outcome.Outcome[object]
             try:
                 verdict = outcome.Value(
-                    await self._hop(partial(self._copier.serve, ticket.question))
+                    await self._ask_disk(partial(self._copier.serve, ticket.question))
                 )
             except BackupFailed as error:
                 verdict = outcome.Error(error)
@@ -297,20 +304,20 @@ class _Counter:
 
     async def _checkpoint(self) -> None:
         try:
-            await self._hop(self._database.checkpoint)
+            await self._ask_disk(self._database.checkpoint)
         except StoreUnavailable as error:
             log.warning(
                 "the log could not be written back; it will be tried again", reason=str(error)
             )
 
     async def keep_patience(self) -> None:
-        """Refuse those who wait when the disk holds a group for too long."""
+        """Refuse those who wait when the disk takes too long, for a group or between two."""
         late = f"the disk takes longer than {PATIENCE_SECONDS:.0f} s"
         while True:
-            if self._taken_at == math.inf:
+            if self._hopped_at == math.inf:
                 await self._at_work.park()
-            await trio.sleep_until(min(self._taken_at, trio.current_time()) + PATIENCE_SECONDS)
-            while trio.current_time() >= self._taken_at + PATIENCE_SECONDS:
+            await trio.sleep_until(min(self._hopped_at, trio.current_time()) + PATIENCE_SECONDS)
+            while trio.current_time() >= self._hopped_at + PATIENCE_SECONDS:
                 self._refuse_all(late)
                 await trio.sleep(1)
 
@@ -322,6 +329,7 @@ class _Counter:
         for ticket in self._mail:
             if isinstance(ticket.question, Claim):
                 self._parked.append(ticket)
+                self._wake_at = -math.inf
             else:
                 ticket.refuse(reason)
         self._mail.clear()

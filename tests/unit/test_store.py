@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,12 +19,14 @@ from service.hop import inline
 from service.messages import (
     Claim,
     Finish,
+    GiveUpCopy,
     PauseJobs,
     Probe,
     Recover,
     Release,
     Retry,
 )
+from service.storage import database as database_module
 from service.storage.database import Database
 from tests.stores import Clock, all_runs, enqueue, store_behind_door
 
@@ -361,6 +364,35 @@ async def test_slow_disk_refuses_but_does_not_lose(autojump_clock: MockClock) ->
             stuck = False
         assert len(claims) == 1
     assert autojump_clock.current_time() >= PATIENCE_SECONDS * 3
+
+
+@pytest.mark.parametrize("slow", ["checkpoint", "serve"])
+async def test_slow_disk_refuses_also_between_two_groups(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """While the log is written back, or a backup copied, no asker waits for ever; claims do."""
+    monkeypatch.setattr(database_module, "CHECKPOINT_EVERY_GROUPS", 2)
+
+    async def sticking(function: Callable[[], T], /) -> T:
+        called = function.func if isinstance(function, partial) else function
+        if called.__name__ == slow:
+            await trio.sleep(PATIENCE_SECONDS * 6)
+        await trio.lowlevel.checkpoint()
+        return function()
+
+    async with store_behind_door(tmp_path / "runs", now=Clock(), hop=sticking) as door:
+        accepted = await door.ask(enqueue())
+        async with trio.open_nursery() as nursery:
+            backup = GiveUpCopy(tmp_path / "copy")
+            nursery.start_soon(door.ask, backup if slow == "serve" else enqueue())
+            await trio.sleep(1)
+            claim = await door.post(Claim())
+            with pytest.raises(StoreUnavailable, match="disk takes longer"):
+                await door.ask(enqueue())
+            assert trio.current_time() <= PATIENCE_SECONDS + 1
+            with trio.fail_after(PATIENCE_SECONDS * 6):
+                assert (await claim.verdict()).id == accepted.run_id
+    assert autojump_clock.current_time() == PATIENCE_SECONDS * 6
 
 
 async def test_broken_disk_ends_the_store(tmp_path: Path) -> None:
