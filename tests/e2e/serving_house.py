@@ -218,8 +218,9 @@ def _furnish(house: House) -> None:
 
     @app.get("/bad-header")
     async def bad_header() -> ResponseReturnValue:
-        return {"status": "ok"}, 200, {"not a name": "x"}
+        return {"status": "ok"}, 200, {request.args["name"]: "x"}
 
-    @app.get("/bad-length")
-    async def bad_length() -> ResponseReturnValue:
-        return "longer than it says", 200, {"Content-Length": "1"}
+    @app.get("/bad-frame")
+    async def bad_frame() -> ResponseReturnValue:
+        headers = {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "close"}
+        return "longer than it says", 200, headers
