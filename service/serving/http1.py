@@ -151,7 +151,7 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin a request, never a WebSocket."""
-        self._method = request.method.decode().upper()
+        self._method = request.method.decode()
         target = origin_form(request.target)
         if request.http_version not in {b"1.1", b"1.0"}:
             await self.refuse(505, "this server speaks HTTP/1.1")
@@ -166,7 +166,7 @@ class Http1(H11Protocol):
                     stream_id=STREAM_ID,
                     headers=list(request.headers),
                     http_version=request.http_version.decode(),
-                    method=self._method,
+                    method=self._method.upper(),
                     raw_path=target,
                     state=self.connection_state,
                 )

@@ -173,6 +173,13 @@ async def test_a_refusal_of_head_has_no_body(request_line: str, headers: str, st
         assert house.log == []
 
 
+async def test_only_an_answer_to_head_has_no_body() -> None:
+    """The case of a method counts (RFC 9110 section 9.1): who asks to "head" waits for one."""
+    async with serving() as house, await house.connect() as client:
+        await client.say(b"head /health HTTP/1.1\r\nHost: x\r\n\r\n" + HEALTH)
+        assert [(await client.answer()).body for _ in range(2)] == [HEALTHY] * 2
+
+
 @pytest.mark.parametrize("target", ["http://x/health", "HTTPS://x:1/health", "/health?a=%ff%00"])
 async def test_targets_in_full_are_understood(target: str) -> None:
     """A server accepts the absolute form, too (RFC 9112 section 3.2.2)."""
