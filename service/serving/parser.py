@@ -6,6 +6,8 @@ import h11
 
 __all__ = ["Parser", "content_length", "has_two_lengths", "origin_form"]
 
+_ENDS = {h11.DONE, h11.MUST_CLOSE}
+
 
 class Parser(h11.Connection):
     """Reads nothing after the last request: it is no business of the handler that runs."""
@@ -19,7 +21,10 @@ class Parser(h11.Connection):
         """Return the next part of a request, if there is one."""
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
-        return super().next_event()
+        event = super().next_event()
+        if isinstance(event, h11.EndOfMessage) and self.their_state not in _ENDS:
+            self.send(h11.Response(status_code=426, headers=[]))  # to h11 alone: we never switch
+        return event
 
 
 def content_length(headers: list[tuple[bytes, bytes]]) -> int:

@@ -216,6 +216,17 @@ async def test_websockets_are_not_spoken() -> None:
         assert (await house.ask(get("/health", handshake))).body == HEALTHY
 
 
+async def test_who_offers_another_protocol_may_go_on() -> None:
+    """The connection stays as it would without the offer, until its client says that it is over."""
+    async with serving() as house, await house.connect() as client:
+        offer = get("/health", "Connection: Upgrade\r\nUpgrade: h2c\r\n")
+        last = get("/health", "Connection: close, Upgrade\r\nUpgrade: h2c\r\n")
+        await client.say(offer + last + HEALTH)
+        assert b"connection" not in (await client.answer()).headers
+        assert (await client.answer()).headers[b"connection"] == b"close"
+        assert await client.rest() == b""
+
+
 async def test_no_answer_names_the_server() -> None:
     """Neither an answer nor a refusal says what serves it."""
     async with serving() as house:
