@@ -290,8 +290,8 @@ class _Stream(HTTPStream):
     def _close(self) -> None:
         """Cancel the app when its client leaves, and only then.
 
-        Hypercorn closes the stream after each answer, too, while the app's task returns from its
-        last send: to cancel it there would end hypercorn's watch over the idle connection.
+        The stream is closed after each answer, too, within the app's last send: the app returns
+        from it to tell how the request went, and the connection goes on.
         """
         self.closed = True
         if not self._is_started:
