@@ -184,10 +184,16 @@ def short_home() -> Iterator[Path]:
 
 @contextmanager
 def serving(home: Path, jobs: str | None = None, **settings: str) -> Iterator[Service]:
-    """Hold a service that is ready; whatever is left of it at the end is killed."""
+    """Hold a service that is ready; whatever is left of it at the end is killed.
+
+    What fails meanwhile is told with the end of the service's log.
+    """
     service = launch(home, jobs, **settings)
     try:
         yield service.ready()
+    except Exception as error:
+        error.add_note(service.log_file.read_text(encoding="utf-8", errors="replace")[-8000:])
+        raise
     finally:
         service.client.close()
         if service.process.poll() is None:
