@@ -12,9 +12,10 @@ import attrs
 import pytest
 import trio
 from quart_trio import QuartTrio
+from trio.testing import wait_all_tasks_blocked
 
 from service.serving import listen, serve
-from tests.e2e.serving_house import HEALTH, HEALTHY, PATIENT, get, post, serving
+from tests.e2e.serving_house import HEALTH, HEALTHY, HUGE, PATIENT, get, post, serving
 
 
 async def test_a_request_in_flight_is_answered() -> None:
@@ -30,6 +31,19 @@ async def test_a_request_in_flight_is_answered() -> None:
         answer = await client.answer()
         assert json.loads(answer.body) == {"status": "left"}
         assert answer.headers[b"connection"] == b"close"
+        assert await client.rest() == b""
+        await house.returned.wait()
+
+
+async def test_a_stop_in_the_middle_of_an_answer_ends_its_connection() -> None:
+    """A client that is still reading when the stop comes gets all of it, and then the end."""
+    async with serving() as house, await house.connect() as client:
+        await client.say(get("/huge"))
+        await house.entered.wait()
+        await wait_all_tasks_blocked()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        assert len((await client.answer()).body) == HUGE
         assert await client.rest() == b""
         await house.returned.wait()
 
