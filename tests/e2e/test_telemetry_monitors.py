@@ -50,9 +50,13 @@ def settings(receiver: Receiver) -> dict[str, str]:
 
 
 def set_back(home: Path) -> None:
-    """Make an hour's ticks due, as if the service had been down for so long."""
+    """Make an hour's ticks due, as if the service had been down for so long.
+
+    What has ticked in its moments was an hour ago, too: no tick comes twice.
+    """
     with sqlite3.connect(home / "data" / "runs.sqlite3") as db:
         db.execute("UPDATE cron_jobs SET since = since - 36e8, watermark = watermark - 36e8")
+        db.execute("UPDATE ticks SET first = first - 36e8, last = last - 36e8")
     db.close()
 
 
