@@ -18,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from service.observability.plain_spans import NotPlain, written
 from service.observability.protobuf import SIZED, sized, tag
 from service.observability.recording import Record
+from service.observability.sheets import Told
 
 __all__ = ["Encoder"]
 
@@ -42,18 +43,29 @@ class Encoder:
         ours.ClearField("scope_spans")
         self._resource_told: bytes = ours.SerializeToString()
 
-    def encode(self, spans: Sequence[Record | ReadableSpan]) -> bytes:
+    def write(self, spans: list[Told]) -> list[Told]:
+        """Write all plain records, one behind the other; all else comes back as it is."""
+        written: list[bytes] = []
+        others: list[Told] = []
+        for span in spans:
+            try:
+                written += self._written(span)
+            except (NotPlain, ValueError):  # the latter is for whoever sends it
+                others.append(span)
+        return [b"".join(written), *others]
+
+    def encode(self, spans: Sequence[Told]) -> bytes:
         """Return a request that holds all `spans`. Raises ValueError for what is not Unicode."""
         ours = [self._scope_told]
         others: list[ReadableSpan] = []
         for span in spans:
-            if not isinstance(span, Record):
-                others.append(span)
+            if isinstance(span, bytes):
+                ours.append(span)
                 continue
             try:
-                ours += _SPANS, sized(self._written(span))
+                ours += self._written(span)
             except NotPlain:
-                others.append(self._bounded(span))
+                others.append(self._bounded(span) if isinstance(span, Record) else span)
         of_scope = b"".join(ours)
         of_resource = self._resource_told + _SCOPE_SPANS + sized(of_scope)
         request = _RESOURCE_SPANS + sized(of_resource)
@@ -61,13 +73,15 @@ class Encoder:
             request += encode_spans(others).SerializeToString()
         return request
 
-    def _written(self, record: Record) -> bytes:
+    def _written(self, span: Told) -> tuple[bytes, bytes]:
         limits = self._limits
-        if limits.max_span_attribute_length is not None or len(record.attributes) > (
-            limits.max_span_attributes or 0
+        if (
+            not isinstance(span, Record)
+            or limits.max_span_attribute_length is not None
+            or len(span.attributes) > (limits.max_span_attributes or 0)
         ):
             raise NotPlain
-        return written(record)
+        return _SPANS, sized(written(span))
 
     def _bounded(self, record: Record) -> ReadableSpan:
         limits = self._limits

@@ -4,13 +4,25 @@ Amounts are finite and not negative, units are UCUM's.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final, Protocol
 
 __all__ = ["NO_LABELS", "Counter", "Gauge", "Histogram", "Labels", "Meter"]
 
-Labels = Mapping[str, str | int]
-NO_LABELS: Final[Labels] = MappingProxyType({})
+
+class Labels(dict[str, str | int]):
+    """What tells the facts of one instrument apart: made once for each set, and then not changed.
+
+    An instrument may know it by `pairs`, whose hash is made only once, too.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, labels: Mapping[str, str | int]) -> None:
+        super().__init__(labels)
+        self.pairs = frozenset(labels.items())
+
+
+NO_LABELS: Final = Labels({})
 
 
 class Counter(Protocol):

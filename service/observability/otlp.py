@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import attrs
@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics import export as metrics_export
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace import export as trace_export
 
 from service.observability.collector import Collector
@@ -29,7 +29,8 @@ from service.observability.export import (
 )
 from service.observability.instruments import Meter
 from service.observability.metrics import metering
-from service.observability.recording import Record, Recorder
+from service.observability.recording import Recorder
+from service.observability.sheets import Sheets, Told
 from service.observability.tally import Tally
 from service.observability.traces import tracer_is
 from service.settings import Settings
@@ -93,7 +94,11 @@ class SpanExporter(trace_export.SpanExporter):
 
         return SpanSender(self._endpoint, self._resource, self.collector)
 
-    def export(self, spans: Sequence[Record | ReadableSpan]) -> trace_export.SpanExportResult:
+    def write(self, spans: list[Told]) -> list[Told]:
+        """Write what can be written by hand, once that is loaded."""
+        return spans if self._sender is None else self._sender.encoder.write(spans)
+
+    def export(self, spans: Sequence[Told]) -> trace_export.SpanExportResult:
         """Send a batch, in the time that `export_seconds` says."""
         self._sender = self._sender or self._load()
         fault: Exception | None = None
@@ -160,13 +165,12 @@ def start_traces(endpoint: str, undo: ExitStack) -> Callable[[], None]:
     resource = service_resource()
     exporter = SpanExporter(endpoint, resource)
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    batches = trace_export.BatchSpanProcessor(exporter)
+    sheets = Sheets(exporter)
     exporter.collector.listen(undo)  # now: what was said of variables is not about sending
-    provider.add_span_processor(batches)
+    provider.add_span_processor(sheets)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)  # for what task authors instrument themselves
-    keep = cast("Callable[[Record], None]", batches.on_end)  # which looks at its place only
-    undo.enter_context(tracer_is(Recorder(provider.sampler, keep)))
+    undo.enter_context(tracer_is(Recorder(provider.sampler, sheets.on_end)))
 
     def end() -> None:
         if exporter.collector.reason is not None:

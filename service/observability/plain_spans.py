@@ -24,7 +24,7 @@ from service.observability.protobuf import (
     tag,
     varint,
 )
-from service.observability.recording import Record
+from service.observability.recording import UNSET, Record
 
 __all__ = ["NotPlain", "written"]
 
@@ -79,14 +79,12 @@ def written(record: Record) -> bytes:
             context.trace_id.to_bytes(16),
             _SPAN_ID,
             context.span_id.to_bytes(8),
-            _NAME,
-            sized(record.name.encode()),
-            _KINDS[record.kind],
+            _called(record.name, record.kind),
             _START,
             record.start_time.to_bytes(8, "little"),
             _END,
             record.end_time.to_bytes(8, "little"),
-            _status(record.status),
+            _NO_STATUS if record.status is UNSET else _status(record.status),
             _REMOTE if parent is not None and parent.is_remote else _LOCAL,
         ]
         for key, value in record.attributes.items():
@@ -103,6 +101,11 @@ def written(record: Record) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(maxsize=1024)
+def _called(name: str, kind: SpanKind) -> bytes:
+    return _NAME + sized(name.encode()) + _KINDS[kind]
+
+
 def _status(status: Status) -> bytes:
     content = b""
     if status.status_code is not StatusCode.UNSET:
@@ -114,8 +117,9 @@ def _status(status: Status) -> bytes:
 
 def _attribute(key: str, value: AnyValue) -> bytes:
     if type(value) is str:
-        told = _TEXT + sized(value.encode())
-    elif type(value) is int:
+        text = value.encode()
+        return _before_text(key, len(text)) + text
+    if type(value) is int:
         told = _INT + signed(value)
     elif type(value) is bool:
         told = _BOOL + varint(value)
@@ -126,4 +130,13 @@ def _attribute(key: str, value: AnyValue) -> bytes:
     return _ATTRIBUTE + sized(_KEY + sized(key.encode()) + _VALUE + sized(told))
 
 
+@lru_cache(maxsize=1024)
+def _before_text(key: str, size: int) -> bytes:
+    """Write all of an attribute but its text, which is its end and of `size` bytes."""
+    told = _TEXT + varint(size)
+    pair = _KEY + sized(key.encode()) + _VALUE + varint(len(told) + size) + told
+    return _ATTRIBUTE + varint(len(pair) + size) + pair
+
+
+_NO_STATUS: Final = _status(UNSET)
 _kept_attribute = lru_cache(maxsize=1024)(_attribute)

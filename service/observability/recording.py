@@ -28,10 +28,11 @@ from opentelemetry.util.types import AnyValue, Attributes
 
 from service.observability.exceptions import name_of
 
-__all__ = ["Record", "Recorder"]
+__all__ = ["UNSET", "Record", "Recorder"]
 
 _IDS: Final = RandomIdGenerator()
-_UNSET: Final = Status(StatusCode.UNSET)
+UNSET: Final = Status(StatusCode.UNSET)
+"""How a span went of which nobody says it."""
 _FLAGS: Final = {
     (sampled, random): TraceFlags(
         TraceFlags.SAMPLED * sampled | TraceFlags.RANDOM_TRACE_ID * random
@@ -60,7 +61,7 @@ class Record(trace.Span):
         self.attributes = attributes
         self.events: list[Event] = []
         self.links: list[Link] = []
-        self.status = _UNSET
+        self.status = UNSET
         self.start_time = time.time_ns()
         self.end_time: int | None = None
         self._keep = keep

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
 
 from service.observability.collector import Collector
 from service.observability.encoding import Encoder
 from service.observability.export import export_seconds
-from service.observability.recording import Record
 from service.observability.session import session
+from service.observability.sheets import Told
 
 __all__ = ["MetricSender", "SpanSender"]
 
@@ -26,14 +25,14 @@ class SpanSender(OTLPSpanExporter):
         super().__init__(
             endpoint=endpoint, timeout=export_seconds("TRACES"), session=session(collector)
         )
-        self._encoder = Encoder(resource)
+        self.encoder = Encoder(resource)
 
-    def send(self, spans: Sequence[Record | ReadableSpan]) -> bool:
+    def send(self, spans: Sequence[Told]) -> bool:
         """Send a batch, in the time that `export_seconds` says; return whether it arrived.
 
         Raises ValueError for what is not Unicode.
         """
-        return not self._shutdown and self._client.export(self._encoder.encode(spans)).success
+        return not self._shutdown and self._client.export(self.encoder.encode(spans)).success
 
 
 class MetricSender(OTLPMetricExporter):

@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
-from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -41,7 +40,7 @@ __all__ = ["MOST_SERIES", "Tally"]
 MOST_SERIES: Final = 2000
 """The SDK's limit of what one instrument tells apart; all further labels share one series."""
 
-OVERFLOW: Final[Labels] = MappingProxyType({"otel.metric.overflow": True})
+OVERFLOW: Final = Labels({"otel.metric.overflow": True})
 CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 
 
@@ -85,12 +84,12 @@ class _Instrument(ABC, Generic[Cell]):
             return Metric(self._name, self._description, self._unit, self._data(now))
 
     def _cell(self, labels: Labels) -> Cell:
-        return self._cells.get(frozenset(labels.items())) or self._begin(labels)
+        return self._cells.get(labels.pairs) or self._begin(labels)
 
     def _begin(self, labels: Labels) -> Cell:
         if len(self._cells) >= MOST_SERIES:
             labels = OVERFLOW
-        return self._cells.setdefault(frozenset(labels.items()), self._empty(dict(labels)))
+        return self._cells.setdefault(labels.pairs, self._empty(labels))
 
     @abstractmethod
     def _empty(self, labels: Labels) -> Cell: ...
@@ -143,8 +142,10 @@ class _Histogram(_Instrument[_Buckets]):
             cell = self._cell(labels)
             cell.counts[bucket] += 1
             cell.total += amount
-            cell.least = min(cell.least, amount)
-            cell.most = max(cell.most, amount)
+            if amount < cell.least:  # noqa: PLR1730 - on every fact: a call of `min` takes as long as all else
+                cell.least = amount
+            if amount > cell.most:  # noqa: PLR1730 - as above
+                cell.most = amount
             if bucket not in cell.exemplars and (found := _exemplar(amount)) is not None:
                 cell.exemplars[bucket] = found
 

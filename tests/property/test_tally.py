@@ -9,12 +9,12 @@ from tests.tallies import Both
 BOUNDS = (0.5, 1.0, 10.0)
 LABELS: st.SearchStrategy[Labels] = st.sampled_from(
     [
-        {},
-        {"job.id": "echo"},
-        {"job.id": "echo", "outcome": "ok"},
-        {"outcome": "ok", "job.id": "echo"},
-        {"http.response.status_code": 202},
-        {"http.response.status_code": "202"},
+        Labels({}),
+        Labels({"job.id": "echo"}),
+        Labels({"job.id": "echo", "outcome": "ok"}),
+        Labels({"outcome": "ok", "job.id": "echo"}),
+        Labels({"http.response.status_code": 202}),
+        Labels({"http.response.status_code": "202"}),
     ]
 )
 AMOUNTS = st.one_of(st.integers(0, 20), st.integers(0, 80).map(lambda quarters: quarters / 4))

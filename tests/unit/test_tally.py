@@ -10,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics.export import Sum
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from service.observability.instruments import Labels
 from service.observability.metrics import GROUP_SIZES
 from service.observability.tally import MOST_SERIES, Tally
 from tests.tallies import RESOURCE, Both
@@ -33,7 +34,7 @@ def test_a_fact_points_to_its_trace_if_that_is_sent(flags: int) -> None:
             "size", "{run}", "Size", explicit_bucket_boundaries_advisory=GROUP_SIZES
         )
         with trace.use_span(in_trace(flags)):
-            counter.add(2, {"job.id": "echo"})
+            counter.add(2, Labels({"job.id": "echo"}))
             gauge.set(3)
             for size in (300, 0.5, 4):
                 histogram.record(size)
@@ -51,8 +52,8 @@ def test_labels_are_bounded() -> None:
     for meter in both.meters:
         counter = meter.create_counter("runs", "{run}", "Runs")
         for number in range(MOST_SERIES + 2):
-            counter.add(1, {"number": number})
-        counter.add(1, {"number": 0})
+            counter.add(1, Labels({"number": number}))
+        counter.add(1, Labels({"number": 0}))
     ours, theirs = both.read()
     assert ours == theirs
     [metric] = ours.resource_metrics[0].scope_metrics[0].metrics
