@@ -34,7 +34,7 @@ from service.messages import (
     Suspend,
 )
 from service.observability.attempts import Ended, Ending, tell, tell_beginning
-from service.observability.logs import bound_contextvars, get_logger
+from service.observability.logs import bound, get_logger
 from service.observability.sentry import run_scope
 from service.observability.traces import Span, attempt_span
 from service.pool import Pool
@@ -100,7 +100,7 @@ class Runner:
         return await self.door.post(Claim()) if self.pool.hires else None
 
     async def _perform(self, run: Run, hand: Hand) -> Ticket[Run] | None:
-        names = bound_contextvars(job_id=run.job_id, run_id=run.id)
+        names = bound(job_id=run.job_id, run_id=run.id)
         with attempt_span(run) as span, run_scope(run), names:
             tell_beginning(run, self.now())
             return await self._perform_watched(_Attempt(run, span), hand)

@@ -7,7 +7,7 @@ longer than container runtimes pass on in one piece.
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Final, TypeAlias
@@ -34,19 +34,19 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, sep
 
 def json_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
     """Write an event as one line of JSON, standard fields first."""
-    line = {
-        '"timestamp"': f'"{_timestamp(at)}"',
-        '"level"': f'"{level}"',
-        '"message"': _told(event.get("event")),
-    }
+    fields = [
+        f'"timestamp":"{_timestamp(at)}"',
+        f'"level":"{level}"',
+        f'"message":{_told(event.get("event"))}',
+    ]
     for name, value in event.items():
         if name not in _SPECIAL:
-            line[_name(name)] = _told(value)
+            fields.append(f"{_name(name)}:{_told(value)}")
     error = event.get("exc_info")
     if isinstance(error, BaseException):
-        line['"exception"'] = _json(describe(error))
-    data = _joined(line)
-    return data if len(data) <= LINE_BYTES else _joined(_shortened(line))
+        fields.append(f'"exception":{_json(describe(error))}')
+    data = _joined(fields)
+    return data if len(data) <= LINE_BYTES else _joined(_shortened(fields))
 
 
 def console_renderer(*, colors: bool) -> Render:
@@ -100,32 +100,36 @@ def _json(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
-def _joined(line: Mapping[str, str]) -> bytes:
-    """Join names and values, both JSON, to a line."""
-    text = ",".join([f"{name}:{value}" for name, value in line.items()])
+def _joined(fields: Iterable[str]) -> bytes:
+    """Join fields to a line."""
+    text = ",".join(fields)
     if not text.isascii() or _DELETE in text:  # all else in ASCII that is unprintable is escaped
         text = visible(text)
     return f"{{{text}}}\n".encode()
 
 
-def _shortened(line: Mapping[str, str]) -> dict[str, str]:
+def _shortened(fields: Sequence[str]) -> list[str]:
     """Leave out the fields that make the line too long; standard ones come first and stay."""
-    kept: dict[str, str] = {}
+    kept: list[str] = []
     left = LINE_BYTES - len(b'{"cut":9999}\n')
-    for name, value in line.items():
-        size = len(_joined({name: value}))
+    for field in fields:
+        size = len(_joined([field]))
         if size <= left:
-            kept[name] = value
+            kept.append(field)
             left -= size
-    kept['"cut"'] = _json(len(line) - len(kept))
-    return kept
+    return [*kept, f'"cut":{len(fields) - len(kept)}']
 
 
 def _timestamp(at: float) -> str:
-    seconds = int(at)
-    return f"{_second(seconds)}.{int((at - seconds) * 1000):03d}Z"
+    return _millisecond(int(at * 1000))
+
+
+@lru_cache(maxsize=16)
+def _millisecond(since_epoch: int) -> str:
+    second, milliseconds = divmod(since_epoch, 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=4)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+def _second(since_epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_epoch))

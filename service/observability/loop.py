@@ -15,15 +15,14 @@ from the frames of the loop's thread.
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 import attrs
 import trio
-from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
-from service.observability.logs import get_logger
+from service.observability.logs import get_logger, names_bound_in
 
 __all__ = ["HELD_SECONDS", "Holding", "LoopWatch", "watched_loop"]
 
@@ -46,7 +45,7 @@ class Holding:
     """A task that held the loop for so many seconds, and its names."""
 
     task: str
-    names: dict[str, object]
+    names: Mapping[str, object]
     seconds: float
     ended_at: float
     """By `time.monotonic`."""
@@ -84,7 +83,7 @@ class LoopWatch(trio.abc.Instrument):
             self._let_go(task, seconds, now)
 
     def _let_go(self, task: trio.lowlevel.Task, seconds: float, now: float) -> None:
-        self.last = Holding(task.name, _names(task), seconds, now)
+        self.last = Holding(task.name, names_bound_in(task.context), seconds, now)
         log.warning(
             "a task held the event loop",
             task=task.name,
@@ -116,7 +115,7 @@ class LoopWatch(trio.abc.Instrument):
                 task=task.name,
                 seconds=round(seconds, 3),
                 place=self._place(),
-                **_names(task),
+                **names_bound_in(task.context),
             )
 
     def _running(self) -> trio.lowlevel.Task | None:
@@ -155,18 +154,6 @@ def _family(root: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 def _frame_of(task: trio.lowlevel.Task) -> object:
     return getattr(task.coro, "cr_frame", None)
-
-
-def _names(task: trio.lowlevel.Task) -> dict[str, object]:
-    """Return what is bound to the log lines of the task, such as its job and run.
-
-    Its context is read, not entered: while the task holds the loop, it is in it.
-    """
-    return {
-        variable.name.removeprefix(STRUCTLOG_KEY_PREFIX): value
-        for variable, value in task.context.items()
-        if variable.name.startswith(STRUCTLOG_KEY_PREFIX) and value is not Ellipsis
-    }
 
 
 @contextmanager

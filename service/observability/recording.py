@@ -33,13 +33,9 @@ __all__ = ["UNSET", "Record", "Recorder"]
 _IDS: Final = RandomIdGenerator()
 UNSET: Final = Status(StatusCode.UNSET)
 """How a span went of which nobody says it."""
-_FLAGS: Final = {
-    (sampled, random): TraceFlags(
-        TraceFlags.SAMPLED * sampled | TraceFlags.RANDOM_TRACE_ID * random
-    )
-    for sampled in (False, True)
-    for random in (False, True)
-}
+_SAMPLED: Final = TraceFlags.SAMPLED
+_RANDOM: Final = TraceFlags.RANDOM_TRACE_ID
+_FLAGS: Final = {flags: TraceFlags(flags) for flags in (0, _SAMPLED, _RANDOM, _SAMPLED | _RANDOM)}
 
 
 class Record(trace.Span):
@@ -59,8 +55,8 @@ class Record(trace.Span):
         self.parent = parent
         self.kind = kind
         self.attributes = attributes
-        self.events: list[Event] = []
-        self.links: list[Link] = []
+        self.events: tuple[Event, ...] = ()
+        self.links: tuple[Link, ...] = ()
         self.status = UNSET
         self.start_time = time.time_ns()
         self.end_time: int | None = None
@@ -95,12 +91,12 @@ class Record(trace.Span):
     ) -> None:
         """Keep what happened meanwhile."""
         if self.end_time is None:
-            self.events.append(Event(name, attributes, timestamp))
+            self.events += (Event(name, attributes, timestamp),)
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Keep that another span has to do with it."""
         if self.end_time is None:
-            self.links.append(Link(context, attributes))
+            self.links += (Link(context, attributes),)
 
     def update_name(self, name: str) -> None:
         """Rename it."""
@@ -153,20 +149,21 @@ class Recorder:
         trace_id, _, _, flags, trace_state, is_valid = above
         parent = above if is_valid else None
         if parent is None:
-            trace_id, flags = _IDS.generate_trace_id(), _FLAGS[True, True]
+            trace_id, flags = _IDS.generate_trace_id(), _FLAGS[_SAMPLED | _RANDOM]
         state: TraceState | None = trace_state
         if self._sampler is not DEFAULT_ON:
             wish = self._sampler.should_sample(context, trace_id, name, kind, attributes, ())
             recorded = wish.decision is not Decision.DROP
-            sampled = wish.decision is Decision.RECORD_AND_SAMPLE
+            sampled = _SAMPLED if wish.decision is Decision.RECORD_AND_SAMPLE else 0
             attributes, state = dict(wish.attributes or {}), wish.trace_state
         else:  # its answer is known without the cost of asking
-            recorded = sampled = flags.sampled
+            sampled = flags & _SAMPLED
+            recorded = bool(sampled)
         place = SpanContext(
             trace_id,
             _IDS.generate_span_id(),
             is_remote=False,
-            trace_flags=_FLAGS[sampled, flags.random_trace_id],
+            trace_flags=_FLAGS[flags & _RANDOM | sampled],
             trace_state=state,
         )
         if not recorded:

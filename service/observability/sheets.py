@@ -26,7 +26,7 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import export as trace_export
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from service.observability.recording import Record
 
@@ -83,7 +83,7 @@ class Sheets(SpanProcessor):
 
     def on_end(self, span: Record | ReadableSpan) -> None:
         """Put a span on a sheet, if it is sampled."""
-        if span.context is None or not span.context.trace_flags.sampled:
+        if span.context is None or not span.context.trace_flags & TraceFlags.SAMPLED:
             return
         with self._lock:
             sheet = self._open

@@ -206,7 +206,9 @@ def current_span() -> Span:
 def current_context() -> str | None:
     """Return the `traceparent` of the current span (W3C Trace Context), None outside of any."""
     trace_id, span_id, _, flags, _, is_valid = trace.get_current_span().get_span_context()
-    return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}" if is_valid else None
+    if not is_valid:
+        return None
+    return f"00-{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}-{flags.to_bytes().hex()}"
 
 
 @contextmanager
@@ -236,7 +238,7 @@ class _Opened(Span):
         parent: Parent | None = None,
         ends: bool = True,
     ) -> None:
-        super().__init__(_out.tracer.start_span(name, parent, kind, attributes))
+        self._span = _out.tracer.start_span(name, parent, kind, attributes)
         self._ends = ends
 
     def __enter__(self) -> Span:
@@ -266,8 +268,10 @@ def _caller(headers: Mapping[str, str]) -> Parent:
     plain = _PLAIN.fullmatch(traceparent)
     if plain is None or headers.get("tracestate"):
         return _W3C.extract(headers, _ROOT)
-    trace_id, span_id, flags = (int(part, 16) for part in plain.groups())
-    place = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    trace_id, span_id, flags = plain.groups()
+    place = SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
+    )
     return trace.set_span_in_context(NonRecordingSpan(place), _ROOT)
 
 

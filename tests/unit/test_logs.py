@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from service.core.wire import Json
 from service.observability.lines import LINE_BYTES, json_line
-from service.observability.logs import bound_contextvars, get_logger, logging_to
+from service.observability.logs import bound, get_logger, logging_to
 from service.settings import LogFormat
 
 log = get_logger("tests.logs")
@@ -64,10 +64,10 @@ def test_timestamp_is_rfc3339_in_utc_with_milliseconds() -> None:
 
 
 def test_fields_bound_around_the_code_are_on_its_lines(path: Path) -> None:
-    """What `bound_contextvars` binds is on every line within, and on none after."""
+    """What `bound` binds is on every line within, and on none after."""
 
     def act() -> None:
-        with bound_contextvars(run_id="r1"):
+        with bound(run_id="r1"):
             log.info("within")
         log.info("after")
 

@@ -140,7 +140,7 @@ def test_the_end_is_the_end() -> None:
     span.update_name("other")
     span.end()
     [record] = kept
-    assert (record.name, record.attributes, record.events, record.links) == ("work", {}, [], [])
+    assert (record.name, record.attributes, record.events, record.links) == ("work", {}, (), ())
     assert record.status.status_code is StatusCode.UNSET
 
 
