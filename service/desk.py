@@ -35,7 +35,7 @@ from service.messages import (
 from service.observability.logs import get_logger
 from service.observability.metrics import run_ended
 from service.observability.sentry import check_out
-from service.observability.traces import current_context, enqueue_span
+from service.observability.traces import enqueue_span
 from service.protocol import Progress, Refusal
 from service.tasks.loading import Workload
 from service.tasks.payloads import PayloadError, structure
@@ -158,7 +158,7 @@ class Desk:
     async def _enqueue(self, job_id: str, payload: str) -> str:
         task = self._task(job_id, payload)
         new_id = run_id(self.now(), secrets.token_bytes(10))
-        with enqueue_span(task.id, new_id, Trigger.MANUAL):
+        with enqueue_span(task.id, new_id, Trigger.MANUAL) as span:
             accepted = await self.door.ask(
                 Enqueue(
                     run_id=new_id,
@@ -166,7 +166,7 @@ class Desk:
                     trigger=Trigger.MANUAL,
                     payload=payload,
                     max_attempts=task.retries + 1,
-                    trace_context=current_context(),
+                    trace_context=span.context(),
                 )
             )
         return accepted.run_id

@@ -43,7 +43,7 @@ from service.messages import (
 )
 from service.observability.logs import get_logger
 from service.observability.metrics import cron_run_late, run_ended, ticks_accounted
-from service.observability.traces import current_context, tick_span
+from service.observability.traces import tick_span
 from service.pulse import Pulse
 
 __all__ = ["Cron", "Plan"]
@@ -220,12 +220,12 @@ class Cron:
     def _run_of(self, plan: Plan, due: DueRun, spans: ExitStack) -> CronRun:
         """Return the run of a tick, whose span is open until the run is on disk."""
         new_id = run_id(self.now(), secrets.token_bytes(10))
-        spans.enter_context(tick_span(plan.job.id, plan.job.job_id, new_id, due.tick))
+        span = spans.enter_context(tick_span(plan.job.id, plan.job.job_id, new_id, due.tick))
         return CronRun(
             run_id=new_id,
             tick=due.tick,
             due_at=due.due_at,
-            trace_context=current_context(),
+            trace_context=span.context(),
         )
 
 

@@ -29,7 +29,7 @@ from service.observability.asgi import Watched
 from service.observability.logs import get_logger
 from service.observability.loop import LoopWatch
 from service.observability.metrics import delivery_repeated
-from service.observability.traces import current_context, enqueue_span
+from service.observability.traces import enqueue_span
 from service.pulse import Pulse
 from service.serving import WholeRequest
 from service.settings import Settings
@@ -128,7 +128,7 @@ class Web:
                 payload=envelope.payload_json,
                 max_attempts=task.retries + 1,
                 delivery=delivery,
-                trace_context=current_context(),
+                trace_context=span.context(),
             )
             try:
                 accepted = await self.door.ask(question)

@@ -35,7 +35,7 @@ __all__ = ["Exporter", "Sheets", "Told"]
 Told: TypeAlias = "bytes | Record | ReadableSpan"
 """A span as it was told, or some that are written."""
 
-SHEET_SPANS: Final = 16
+SHEET_SPANS: Final = 64
 BATCH_SPANS: Final = 2048
 QUEUE_SPANS: Final = 8192
 """Four times OpenTelemetry's defaults: at thousands of spans a second their queue is full after a

@@ -83,9 +83,6 @@ class _Instrument(ABC, Generic[Cell]):
                 return None
             return Metric(self._name, self._description, self._unit, self._data(now))
 
-    def _cell(self, labels: Labels) -> Cell:
-        return self._cells.get(labels.pairs) or self._begin(labels)
-
     def _begin(self, labels: Labels) -> Cell:
         if len(self._cells) >= MOST_SERIES:
             labels = OVERFLOW
@@ -102,7 +99,7 @@ class _Counter(_Instrument[_Number]):
     def add(self, amount: int, labels: Labels = NO_LABELS, /) -> None:
         """Count `amount` more."""
         with self._lock:
-            cell = self._cell(labels)
+            cell = self._cells.get(labels.pairs) or self._begin(labels)
             cell.value += amount
             if cell.exemplar is None:
                 cell.exemplar = _exemplar(amount)
@@ -119,7 +116,7 @@ class _Gauge(_Instrument[_Number]):
     def set(self, amount: float, labels: Labels = NO_LABELS, /) -> None:
         """Keep `amount` until another is told."""
         with self._lock:
-            cell = self._cell(labels)
+            cell = self._cells.get(labels.pairs) or self._begin(labels)
             cell.value = amount
             cell.exemplar = _exemplar(amount)
 
@@ -139,7 +136,7 @@ class _Histogram(_Instrument[_Buckets]):
         """Count `amount` in the bucket whose upper bound it does not exceed."""
         bucket = bisect_left(self._bounds, amount)
         with self._lock:
-            cell = self._cell(labels)
+            cell = self._cells.get(labels.pairs) or self._begin(labels)
             cell.counts[bucket] += 1
             cell.total += amount
             if amount < cell.least:  # noqa: PLR1730 - on every fact: a call of `min` takes as long as all else

@@ -109,6 +109,14 @@ class Span:
         """End it, if it does not end with its block."""
         self._span.end()
 
+    def context(self) -> str | None:
+        """Return its `traceparent` (W3C Trace Context), None if it has no place in any trace."""
+        trace_id, span_id, _, flags, _, is_valid = self._span.get_span_context()
+        if not is_valid:
+            return None
+        ids = f"{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}"
+        return f"00-{ids}-{flags.to_bytes().hex()}"
+
 
 def request_span(
     method: str, route: str | None, headers: Mapping[str, str]
@@ -131,13 +139,16 @@ def request_span(
 
 
 def enqueue_span(job_id: str, run_id: str, trigger: Trigger) -> AbstractContextManager[Span]:
-    """Trace the way of a run to the disk; store `current_context()` with the run."""
+    """Trace the way of a run to the disk; store its `context()` with the run.
+
+    It is not the current span within: what else is told there is the caller's.
+    """
     attributes: dict[str, AnyValue] = {
         "job.id": job_id,
         "run.id": run_id,
         "run.trigger": str(trigger),
     }
-    return _Opened(f"enqueue {job_id}", SpanKind.PRODUCER, attributes)
+    return _Marked(f"enqueue {job_id}", SpanKind.PRODUCER, attributes)
 
 
 def attempt_span(run: Run) -> AbstractContextManager[Span]:
@@ -187,7 +198,10 @@ def outbound_span(method: str, url: str, resends: int = 0) -> AbstractContextMan
 def tick_span(
     cron_id: str, job_id: str, run_id: str, tick: datetime
 ) -> AbstractContextManager[Span]:
-    """Trace a tick of a cron job, the start of a trace; store `current_context()` with its run."""
+    """Trace a tick of a cron job, the start of a trace; store its `context()` with its run.
+
+    It is not the current span within, for many are open at once.
+    """
     attributes: dict[str, AnyValue] = {
         "cron.id": cron_id,
         "cron.tick": rfc3339(tick) or "",
@@ -195,7 +209,7 @@ def tick_span(
         "run.id": run_id,
         "run.trigger": str(Trigger.CRON),
     }
-    return _Opened(f"tick {cron_id}", SpanKind.PRODUCER, attributes, parent=_ROOT)
+    return _Marked(f"tick {cron_id}", SpanKind.PRODUCER, attributes, parent=_ROOT)
 
 
 def current_span() -> Span:
@@ -204,11 +218,8 @@ def current_span() -> Span:
 
 
 def current_context() -> str | None:
-    """Return the `traceparent` of the current span (W3C Trace Context), None outside of any."""
-    trace_id, span_id, _, flags, _, is_valid = trace.get_current_span().get_span_context()
-    if not is_valid:
-        return None
-    return f"00-{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}-{flags.to_bytes().hex()}"
+    """Return the `traceparent` of the current span, None outside of any."""
+    return current_span().context()
 
 
 @contextmanager
@@ -221,13 +232,13 @@ def tracer_is(tracer: Tracer) -> Iterator[None]:
         _out.tracer = before
 
 
-class _Opened(Span):
-    """A span that is current within, and marked by what ends it.
+class _Marked(Span):
+    """A span that is marked by what ends it.
 
     A class: as generators, spans cost a third more.
     """
 
-    __slots__ = ("_ends", "_token")
+    __slots__ = ("_ends",)
 
     def __init__(
         self,
@@ -242,7 +253,6 @@ class _Opened(Span):
         self._ends = ends
 
     def __enter__(self) -> Span:
-        self._token = context.attach(trace.set_span_in_context(self._span))
         return self
 
     def __exit__(
@@ -251,13 +261,31 @@ class _Opened(Span):
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        context.detach(self._token)
         if isinstance(error, trio.Cancelled):
             self._span.set_attribute("cancelled", value=True)
         elif error is not None:
             self.failed(name_of(error))
         if self._ends:
             self._span.end()
+
+
+class _Opened(_Marked):
+    """One that is current within."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Span:
+        self._token = context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        context.detach(self._token)
+        super().__exit__(kind, error, traceback)
 
 
 def _caller(headers: Mapping[str, str]) -> Parent:

@@ -34,8 +34,8 @@ def test_one_trace_from_the_delivery_to_the_last_attempt() -> None:
             telemetry(settings(receiver)),
             request_span("POST", "/webhook", {"traceparent": CALLER}) as request,
         ):
-            with enqueue_span("echo", "run-1", Trigger.WEBHOOK):
-                stored = current_context()
+            with enqueue_span("echo", "run-1", Trigger.WEBHOOK) as opened:
+                stored = opened.context()
             request.answered(202)
         with telemetry(settings(receiver)):  # as after a restart: only the string is left
             for number in (1, 2):
