@@ -8,8 +8,9 @@ else. What does not fit, or cannot be written, is dropped and counted, and the f
 succeeds after a loss is followed by one line that says how many.
 
 A line may be put before it is made. Then `MADE_TOGETHER` are made in a row, by whoever puts the
-last of them, or by the writer if that takes too long: a line that is made amid all else that a
-request takes, or in another thread, takes far longer, as all it touches has to come from afar.
+last of them, or by the writer if none were made so since it last looked: a line that is made amid
+all else that a request takes, or in another thread, takes far longer, as all it touches has to come
+from afar.
 
 A line may be put from any thread and, because a finalizer may log, from *within* `put` or the
 thread's own bookkeeping. So the lock is reentrant and the bell a `SimpleQueue`, whose `put` is
@@ -18,9 +19,9 @@ documented as reentrant. A count that such a nested call spoils is set right by 
 
 import os
 import select
-import time
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import RLock, Thread
 from typing import Final, TypeAlias
 
@@ -98,8 +99,8 @@ class Sink:
             lines, lost = self._take()
             if lines:
                 self._deliver(lines, lost)
-                if not self._closing:
-                    time.sleep(LINGER_SECONDS)
+                with suppress(Empty):  # but at the end there is a ring
+                    self._bell.get(timeout=LINGER_SECONDS)
             elif self._closing:
                 self._deliver(lines, lost)
                 return
@@ -107,13 +108,18 @@ class Sink:
                 self._bell.get()
 
     def _take(self) -> tuple[list[bytes], int]:
-        """Take all lines, and the number of those lost; a loss alone waits for the next line."""
+        """Take what is made, else the rest, and the number of lines lost; see the theory above.
+
+        A loss alone waits for the next line.
+        """
         with self._lock:
             if not (self._lines or self._latest or self._closing):
                 self._idle = True
                 return [], 0
-            lines, latest, lost = self._lines, self._latest, self._lost
-            self._lines, self._latest, self._size, self._lost = [], [], 0, 0
+            lines, latest, lost = self._lines, [], self._lost
+            if self._closing or not lines:
+                latest, self._latest = self._latest, []
+            self._lines, self._size, self._lost = [], 0, 0
         return [*lines, _made(latest)] if latest else lines, lost
 
     def _deliver(self, lines: list[bytes], lost: int) -> None:
