@@ -33,7 +33,9 @@ class Encoder:
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
-        self._limits = SpanLimits()
+        self._limits = limits = SpanLimits()
+        lengths = limits.max_span_attribute_length is None  # else all are looked at by the SDK
+        self._most_attributes = (limits.max_span_attributes or 0) if lengths else -1
         example = ReadableSpan(
             "", trace.INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=_SCOPE
         )
@@ -74,12 +76,7 @@ class Encoder:
         return request
 
     def _written(self, span: Told) -> tuple[bytes, bytes]:
-        limits = self._limits
-        if (
-            not isinstance(span, Record)
-            or limits.max_span_attribute_length is not None
-            or len(span.attributes) > (limits.max_span_attributes or 0)
-        ):
+        if not isinstance(span, Record) or len(span.attributes) > self._most_attributes:
             raise NotPlain
         return _SPANS, sized(written(span))
 
