@@ -139,20 +139,19 @@ class Recorder:
     def start_span(
         self,
         name: str,
-        context: Context | None,
+        parent: SpanContext,
         kind: SpanKind,
         attributes: dict[str, AnyValue],
         /,
     ) -> trace.Span:
-        """Begin a span below the one in `context`; the attributes are the span's from now on."""
-        above = trace.get_current_span(context).get_span_context()
-        trace_id, _, _, flags, trace_state, is_valid = above
-        parent = above if is_valid else None
-        if parent is None:
+        """Begin a span below `parent`, if that is valid; the attributes are the span's now."""
+        trace_id, _, _, flags, trace_state, is_valid = parent
+        if not is_valid:
             trace_id, flags = _IDS.generate_trace_id(), _FLAGS[_SAMPLED | _RANDOM]
         state: TraceState | None = trace_state
         if self._sampler is not DEFAULT_ON:
-            wish = self._sampler.should_sample(context, trace_id, name, kind, attributes, ())
+            above = trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
+            wish = self._sampler.should_sample(above, trace_id, name, kind, attributes, ())
             recorded = wish.decision is not Decision.DROP
             sampled = _SAMPLED if wish.decision is Decision.RECORD_AND_SAMPLE else 0
             attributes, state = dict(wish.attributes or {}), wish.trace_state
@@ -168,4 +167,4 @@ class Recorder:
         )
         if not recorded:
             return trace.NonRecordingSpan(place)
-        return Record(name, place, parent, kind, attributes, self._keep)
+        return Record(name, place, parent if is_valid else None, kind, attributes, self._keep)

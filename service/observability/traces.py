@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import trio
 from opentelemetry import context, trace
-from opentelemetry.context import Context as Parent
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -56,16 +56,17 @@ METHODS: Final = frozenset(
 
 _W3C: Final = TraceContextTextMapPropagator()
 _PLAIN: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_ROOT: Final = Parent()
+_ROOT: Final = trace.INVALID_SPAN_CONTEXT
+"""What is above the first span of a trace."""
 
 
 class Tracer(Protocol):
     """Makes spans."""
 
     def start_span(
-        self, name: str, context: Parent | None, kind: SpanKind, attributes: dict[str, AnyValue], /
+        self, name: str, parent: SpanContext, kind: SpanKind, attributes: dict[str, AnyValue], /
     ) -> trace.Span:
-        """Begin a span below the one in `context`; the attributes are the span's from now on."""
+        """Begin a span below `parent`, if that is valid; the attributes are the span's now."""
 
 
 class Span:
@@ -246,10 +247,11 @@ class _Marked(Span):
         kind: SpanKind,
         attributes: dict[str, AnyValue],
         *,
-        parent: Parent | None = None,
+        parent: SpanContext | None = None,
         ends: bool = True,
     ) -> None:
-        self._span = _out.tracer.start_span(name, parent, kind, attributes)
+        above = parent or trace.get_current_span().get_span_context()
+        self._span = _out.tracer.start_span(name, above, kind, attributes)
         self._ends = ends
 
     def __enter__(self) -> Span:
@@ -288,26 +290,34 @@ class _Opened(_Marked):
         super().__exit__(kind, error, traceback)
 
 
-def _caller(headers: Mapping[str, str]) -> Parent:
+def _caller(headers: Mapping[str, str]) -> SpanContext:
     """Return the caller's place in its trace; a header that says nothing sound starts anew."""
     traceparent = headers.get("traceparent")
     if not traceparent:
         return _ROOT
     plain = _PLAIN.fullmatch(traceparent)
     if plain is None or headers.get("tracestate"):
-        return _W3C.extract(headers, _ROOT)
+        return trace.get_current_span(_W3C.extract(headers, Context())).get_span_context()
     trace_id, span_id, flags = plain.groups()
-    place = SpanContext(
+    return SpanContext(
         int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
     )
-    return trace.set_span_in_context(NonRecordingSpan(place), _ROOT)
+
+
+class _Silent:
+    """Makes spans that nobody records: who is below them is below their parent."""
+
+    def start_span(
+        self, _name: str, parent: SpanContext, _kind: SpanKind, _facts: dict[str, AnyValue], /
+    ) -> trace.Span:
+        return NonRecordingSpan(parent)
 
 
 class _Out:
     """Who makes the spans now."""
 
     def __init__(self) -> None:
-        self.tracer: Tracer = trace.NoOpTracer()
+        self.tracer: Tracer = _Silent()
 
 
 _out: Final = _Out()

@@ -36,12 +36,12 @@ class Caller:
     def start_span(
         self,
         _name: str,
-        context: Context | None,
+        parent: SpanContext,
         _kind: SpanKind,
         _attributes: dict[str, AnyValue],
         /,
     ) -> trace.Span:
-        self.place = trace.get_current_span(context).get_span_context()
+        self.place = parent
         return trace.INVALID_SPAN
 
 

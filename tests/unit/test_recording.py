@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -95,7 +95,7 @@ def test_a_record_is_sent_as_the_sdks_span_is(
         "work", below(CALLER), SpanKind.CLIENT, FACTS
     )
     ours_of, kept = recorder()
-    ours = ours_of.start_span("work", below(CALLER), SpanKind.CLIENT, dict(FACTS))
+    ours = ours_of.start_span("work", CALLER, SpanKind.CLIENT, dict(FACTS))
     for span in (theirs, ours):
         tell(span)
         assert span.is_recording()
@@ -118,7 +118,7 @@ def test_an_outcome_is_told_as_plain_text() -> None:
 def test_ours_and_the_libraries_spans_share_a_request() -> None:
     """What a task instruments itself arrives beside our own, each once, of the same resource."""
     ours_of, kept = recorder()
-    ours_of.start_span("ours", None, SpanKind.INTERNAL, {}).end()
+    ours_of.start_span("ours", trace.INVALID_SPAN_CONTEXT, SpanKind.INTERNAL, {}).end()
     theirs = ReadableSpan("theirs", CALLER, resource=RESOURCE)
     request = request_of(kept[0], theirs)
     assert len({str(each.resource) for each in request.resource_spans}) == 1
@@ -134,7 +134,7 @@ def test_ours_and_the_libraries_spans_share_a_request() -> None:
 def test_the_end_is_the_end() -> None:
     """A span ends once, and hears nothing afterwards."""
     ours_of, kept = recorder()
-    span = ours_of.start_span("work", None, SpanKind.INTERNAL, {})
+    span = ours_of.start_span("work", trace.INVALID_SPAN_CONTEXT, SpanKind.INTERNAL, {})
     span.end()
     ornate(span)
     span.update_name("other")
@@ -149,7 +149,7 @@ def test_an_unsampled_caller_is_obeyed(sampler: Sampler) -> None:
     """Nothing is kept of a trace that its caller does not keep, and those below are told."""
     ours_of, kept = recorder(sampler)
     unsampled = SpanContext(CALLER.trace_id, CALLER.span_id, is_remote=True)
-    span = ours_of.start_span("work", below(unsampled), SpanKind.SERVER, {})
+    span = ours_of.start_span("work", unsampled, SpanKind.SERVER, {})
     span.end()
     assert not kept
     place = span.get_span_context()
@@ -160,19 +160,16 @@ def test_an_unsampled_caller_is_obeyed(sampler: Sampler) -> None:
 def test_a_sampler_decides_about_roots() -> None:
     """A sampler of the standard variables is asked where it is not the default."""
     ours_of, kept = recorder(ParentBased(ALWAYS_OFF))
-    ours_of.start_span("root", Context(), SpanKind.INTERNAL, {}).end()
-    ours_of.start_span("child", below(CALLER), SpanKind.INTERNAL, {}).end()
+    ours_of.start_span("root", trace.INVALID_SPAN_CONTEXT, SpanKind.INTERNAL, {}).end()
+    ours_of.start_span("child", CALLER, SpanKind.INTERNAL, {}).end()
     assert [record.name for record in kept] == ["child"]
 
 
 def test_the_current_span_is_the_parent() -> None:
-    """Without a context given, a span hangs below the one that its caller is in."""
-    ours_of, kept = recorder()
-    token = context.attach(below(CALLER))
-    try:
-        ours_of.start_span("work", None, SpanKind.INTERNAL, {}).end()
-    finally:
-        context.detach(token)
+    """A span of ours hangs below the one that its caller is in, whoever made that."""
+    made, kept = recorder()
+    with tracer_is(made), trace.use_span(trace.NonRecordingSpan(CALLER)), step_span("work"):
+        pass
     assert kept[0].parent == CALLER
     assert kept[0].context.trace_state == CALLER.trace_state
 
@@ -180,7 +177,7 @@ def test_the_current_span_is_the_parent() -> None:
 def test_links_of_the_api_are_kept() -> None:
     """A link has the place and the facts that it was made with."""
     ours_of, kept = recorder()
-    span = ours_of.start_span("work", None, SpanKind.INTERNAL, {})
+    span = ours_of.start_span("work", trace.INVALID_SPAN_CONTEXT, SpanKind.INTERNAL, {})
     span.add_link(CALLER, {"a": 1})
     span.end()
     [link] = kept[0].links
