@@ -41,7 +41,8 @@ def json_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
     ]
     for name, value in event.items():
         if name not in _SPECIAL:
-            fields.append(f"{_name(name)}:{_told(value)}")
+            shown = _name(name) if len(name) <= KEY_CHARACTERS else _json(_field(name))
+            fields.append(f"{shown}:{_told(value)}")
     error = event.get("exc_info")
     if isinstance(error, BaseException):
         fields.append(f'"exception":{_json(describe(error))}')
@@ -77,12 +78,8 @@ def _field(name: str) -> str:
     return f"{name}_" if name in _STANDARD else cut(name, KEY_CHARACTERS)
 
 
-def _name(name: str) -> str:
-    return _kept_name(name) if len(name) <= KEY_CHARACTERS else _json(_field(name))
-
-
 @lru_cache(maxsize=1024)
-def _kept_name(name: str) -> str:
+def _name(name: str) -> str:
     return _json(_field(name))
 
 

@@ -172,19 +172,17 @@ def _say(level: str, event: EventDict) -> None:
         pass
 
 
-def _complete(_logger: object, _level: str, event: EventDict) -> EventDict:
-    """Add the names that are bound, and the ids of the current span."""
+def _write(_logger: object, level: str, event: EventDict) -> str:
+    """Complete an event, by the names that are bound and the ids of the span, and have it written.
+
+    Nothing is left for structlog's own loggers to write.
+    """
     for name, value in _bound.get().items():
         event.setdefault(name, value)
     trace_id, span_id, _, _, _, is_valid = trace.get_current_span().get_span_context()
     if is_valid:
         event["trace_id"] = trace_id.to_bytes(16).hex()
         event["span_id"] = span_id.to_bytes(8).hex()
-    return event
-
-
-def _write(_logger: object, level: str, event: EventDict) -> str:
-    """Let a line be made of it; nothing is left for structlog's own loggers to write."""
     error = event.get("exc_info")
     if error is True:
         event["exc_info"] = sys.exception()
@@ -273,6 +271,6 @@ def _route_lost_errors(undo: ExitStack) -> None:
 _bound: Final[ContextVar[Mapping[str, object]]] = ContextVar("log_names", default=NO_NAMES)
 _CONSTANT: Final = frozenset({int, float, bool, type(None)})
 _DOWNWARD: Final = sorted(LEVELS.items(), key=lambda level: -level[1])
-_PROCESSORS: Final[list[Processor]] = [_complete, _write]
+_PROCESSORS: Final[list[Processor]] = [_write]
 _out: Final = _Out()
 structlog.configure(processors=_PROCESSORS, logger_factory=structlog.ReturnLoggerFactory())
