@@ -271,6 +271,15 @@ def test_structlogs_own_capture_works(path: Path) -> None:
     assert not written(path, act)
 
 
+def test_structlogs_own_loggers_write_the_same_lines(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a library logs by structlog is one of our lines, and is written nowhere else."""
+    found = line(path, lambda: structlog.get_logger().bind(a=1).warning("said", b=2))
+    assert [found[name] for name in ("level", "message", "a", "b")] == ["warning", "said", 1, 2]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_console_escapes_what_drives_a_terminal(path: Path) -> None:
     """No value and no exception can clear the screen or fake a line of a person's console."""
 

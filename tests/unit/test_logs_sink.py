@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import resource
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -67,6 +68,23 @@ def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
     reader.join()
     assert bytes(got) == b"".join(lines)
+
+
+def test_no_line_waits_for_others(pipe: tuple[int, int]) -> None:
+    """The last lines of a burst are written though no further one is put."""
+    read, write = pipe
+    sink = Sink(write, lost_line)
+    expected = b"".join(b"%d\n" % number for number in range(3 * MADE_TOGETHER + 1))
+    for text in expected.splitlines(keepends=True):
+        sink.put(partial(bytes, text))
+    arrived = select.poll()
+    arrived.register(read, select.POLLIN)
+    got = b""
+    while len(got) < len(expected):
+        assert arrived.poll(60_000)
+        got += os.read(read, 65536)
+    assert got == expected
+    assert sink.close(60)
 
 
 def test_a_stalled_reader_blocks_no_one_and_losses_are_counted(pipe: tuple[int, int]) -> None:

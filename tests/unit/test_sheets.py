@@ -1,0 +1,193 @@
+"""Sheets of spans: each span arrives once, in order, within the bounds of the SDK's variables."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+
+from service.observability.encoding import Encoder
+from service.observability.recording import Record
+from service.observability.sheets import SHEET_SPANS, Sheets, Told
+
+RESOURCE = Resource({"service.name": "test"})
+PLACE = SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+
+class Exporter:
+    """Writes as the real one does, and keeps what it is given to send."""
+
+    def __init__(self, *, loaded: bool = True) -> None:
+        self._encoder = Encoder(RESOURCE)
+        self._loaded = loaded
+        self.on_write: Callable[[], None] = lambda: None
+        self.gate = Event()
+        self.gate.set()
+        self.given: list[Sequence[Told]] = []
+
+    def write(self, spans: list[Told]) -> list[Told]:
+        self.on_write()
+        return self._encoder.write(spans) if self._loaded else spans
+
+    def export(self, spans: Sequence[Told]) -> SpanExportResult:
+        self.given.append(spans)
+        assert self.gate.wait(60)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self.gate.set()
+
+    def batches(self) -> list[list[str]]:
+        """Return the names of what was sent, batch by batch."""
+        return [list(self._names(spans)) for spans in self.given]
+
+    def names(self) -> list[str]:
+        return [name for batch in self.batches() for name in batch]
+
+    def _names(self, spans: Sequence[Told]) -> Iterator[str]:
+        request = ExportTraceServiceRequest()
+        request.ParseFromString(self._encoder.encode(spans))
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    yield span.name
+
+
+@contextmanager
+def sheets_of(exporter: Exporter) -> Iterator[Sheets]:
+    sheets = Sheets(exporter)
+    try:
+        yield sheets
+    finally:
+        exporter.gate.set()
+        sheets.shutdown()
+
+
+def span(name: str, context: SpanContext = PLACE) -> Record:
+    record = Record(name, context, None, SpanKind.INTERNAL, {}, lambda _: None)
+    record.end()
+    return record
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("count", [1, SHEET_SPANS - 1, SHEET_SPANS, 3 * SHEET_SPANS + 1])
+def test_every_span_is_sent_once_and_in_order(*, count: int, loaded: bool) -> None:
+    """On a sheet that is full and written, or on one that is taken as it is."""
+    names = [str(number) for number in range(count)]
+    exporter = Exporter(loaded=loaded)
+    with sheets_of(exporter) as sheets:
+        for name in names:
+            sheets.on_end(span(name))
+        sheets.force_flush()
+        assert exporter.names() == names
+        sheets.on_end(span("later"))
+    assert exporter.names() == [*names, "later"]
+
+
+def test_what_waits_is_bytes() -> None:
+    """A full sheet is written where its last span ends, and waits in one piece."""
+    exporter = Exporter()
+    with sheets_of(exporter) as sheets:
+        for _ in range(SHEET_SPANS):
+            sheets.on_end(span("work"))
+        sheets.force_flush()
+    [[piece]] = exporter.given
+    assert isinstance(piece, bytes)
+
+
+def test_what_cannot_be_written_holds_up_no_other() -> None:
+    """A span that is not plain, or a library's, goes beside the written ones."""
+    exporter = Exporter()
+    ornate = span("ornate")
+    ornate.attributes["list"] = (1, 2)
+    with sheets_of(exporter) as sheets:
+        sheets.on_end(ornate)
+        sheets.on_end(ReadableSpan("theirs", PLACE, resource=RESOURCE))
+        for _ in range(SHEET_SPANS - 2):
+            sheets.on_end(span("plain"))
+        sheets.force_flush()
+    assert sorted(exporter.names()) == sorted(["ornate", "theirs", *["plain"] * (SHEET_SPANS - 2)])
+    assert isinstance(exporter.given[0][0], bytes)
+
+
+def test_what_is_no_unicode_is_left_to_the_sender() -> None:
+    """Such a span is refused when it is sent; where it ends, nothing is raised."""
+    encoder = Encoder(RESOURCE)
+    odd = span("\ud800")
+    [piece, left] = encoder.write([span("a"), odd, span("b")])
+    assert isinstance(piece, bytes)
+    assert left is odd
+    with pytest.raises(ValueError, match="surrogates"):
+        encoder.encode([piece, left])
+
+
+def test_the_variables_bound_spans_not_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch has as many spans as they allow at most, and of those that wait the oldest go."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5")
+    exporter = Exporter()
+    exporter.gate.clear()
+    with sheets_of(exporter) as sheets:
+        for number in range(100):
+            sheets.on_end(span(str(number)))
+    assert all(len(batch) <= 5 for batch in exporter.batches())
+    assert exporter.names()[-20:] == [str(number) for number in range(80, 100)]
+    assert len(exporter.names()) <= 25  # a batch may have been on its way
+
+
+@pytest.mark.parametrize(("queue", "batch"), [("10", "20"), ("0", "1"), ("20", "0"), ("5", "-1")])
+def test_bounds_that_contradict_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, queue: str, batch: str
+) -> None:
+    """As the SDK refuses them, in its words."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", queue)
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)
+    with pytest.raises(ValueError, match="max_"):
+        Sheets(Exporter())
+
+
+def test_a_span_may_end_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer may end one while a sheet is written: each is sent once."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    exporter = Exporter()
+    with sheets_of(exporter) as sheets:
+        exporter.on_write = lambda: sheets.on_end(span("within"))
+        for _ in range(SHEET_SPANS):
+            sheets.on_end(span("work"))
+        sheets.force_flush()
+    assert exporter.names() == [*["work"] * SHEET_SPANS, "within"]
+
+
+def test_what_is_not_sampled_is_not_sent() -> None:
+    """A span of a trace that is not kept ends unheard, also beside others."""
+    exporter = Exporter()
+    with sheets_of(exporter) as sheets:
+        for name in ("first", "last"):
+            sheets.on_end(span("unsampled", SpanContext(7, 9, is_remote=False)))
+            sheets.on_end(span(name))
+    assert exporter.names() == ["first", "last"]
+
+
+def test_threads_share_sheets() -> None:
+    """Spans that end in many threads, while others are sent, are all sent once."""
+    exporter = Exporter()
+    names = [[f"{thread}.{number}" for number in range(500)] for thread in range(4)]
+    with sheets_of(exporter) as sheets:
+
+        def end(own: list[str]) -> None:
+            for name in own:
+                sheets.on_end(span(name))
+                if name.endswith("7"):
+                    sheets.force_flush()
+
+        threads = [Thread(target=end, args=(own,)) for own in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(exporter.names()) == sorted(name for own in names for name in own)
