@@ -7,7 +7,7 @@ longer than container runtimes pass on in one piece.
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Final, TypeAlias
@@ -34,20 +34,20 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, sep
 
 def json_line(at: float, level: str, event: Mapping[str, object]) -> bytes:
     """Write an event as one line of JSON, standard fields first."""
-    fields = [
-        f'"timestamp":"{_timestamp(at)}"',
-        f'"level":"{level}"',
-        f'"message":{_told(event.get("event"))}',
-    ]
+    line = {
+        "timestamp": f'"timestamp":"{_timestamp(at)}"',
+        "level": f'"level":"{level}"',
+        "message": f'"message":{_told(event.get("event"))}',
+    }
     for name, value in event.items():
         if name not in _SPECIAL:
-            shown = _name(name) if len(name) <= KEY_CHARACTERS else _json(_field(name))
-            fields.append(f"{shown}:{_told(value)}")
+            shown = name if len(name) <= KEY_CHARACTERS and name not in _STANDARD else _field(name)
+            line[shown] = f"{_name(shown)}:{_told(value)}"
     error = event.get("exc_info")
     if isinstance(error, BaseException):
-        fields.append(f'"exception":{_json(describe(error))}')
-    data = _joined(fields)
-    return data if len(data) <= LINE_BYTES else _joined(_shortened(fields))
+        line["exception"] = f'"exception":{_json(describe(error))}'
+    data = _joined(line)
+    return data if len(data) <= LINE_BYTES else _joined(_shortened(line))
 
 
 def console_renderer(*, colors: bool) -> Render:
@@ -79,8 +79,8 @@ def _field(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _name(name: str) -> str:
-    return _json(_field(name))
+def _name(shown: str) -> str:
+    return _json(shown)
 
 
 def _told(value: object) -> str:
@@ -97,24 +97,25 @@ def _json(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
-def _joined(fields: Iterable[str]) -> bytes:
-    """Join fields to a line."""
-    text = ",".join(fields)
+def _joined(line: Mapping[str, str]) -> bytes:
+    """Join the fields of a line, each under its name."""
+    text = ",".join(line.values())
     if not text.isascii() or _DELETE in text:  # all else in ASCII that is unprintable is escaped
         text = visible(text)
     return f"{{{text}}}\n".encode()
 
 
-def _shortened(fields: Sequence[str]) -> list[str]:
+def _shortened(line: Mapping[str, str]) -> dict[str, str]:
     """Leave out the fields that make the line too long; standard ones come first and stay."""
-    kept: list[str] = []
+    kept: dict[str, str] = {}
     left = LINE_BYTES - len(b'{"cut":9999}\n')
-    for field in fields:
-        size = len(_joined([field]))
+    for name, field in line.items():
+        size = len(_joined({name: field}))
         if size <= left:
-            kept.append(field)
+            kept[name] = field
             left -= size
-    return [*kept, f'"cut":{len(fields) - len(kept)}']
+    kept["cut"] = f'"cut":{len(line) - len(kept)}'
+    return kept
 
 
 def _timestamp(at: float) -> str:

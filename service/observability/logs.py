@@ -23,6 +23,7 @@ from typing import Final, TextIO
 
 import structlog
 from opentelemetry import trace
+from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, Processor
 
 from service.observability.lines import LINE_BYTES, Render, console_renderer, json_line
@@ -172,11 +173,13 @@ def _say(level: str, event: EventDict) -> None:
         pass
 
 
-def _write(_logger: object, level: str, event: EventDict) -> str:
+def _write(theirs: object, level: str, event: EventDict) -> str:
     """Complete an event, by the names that are bound and the ids of the span, and have it written.
 
-    Nothing is left for structlog's own loggers to write.
+    Nothing is left for structlog's own loggers to write, whose lines have what it binds, too.
     """
+    if theirs is not None:
+        merge_contextvars(theirs, level, event)
     for name, value in _bound.get().items():
         event.setdefault(name, value)
     trace_id, span_id, _, _, _, is_valid = trace.get_current_span().get_span_context()

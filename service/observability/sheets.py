@@ -10,8 +10,9 @@ whoever puts the last one on it writes all of them in a row. What waits is bytes
 A sheet is queued with its first span, for no span is to wait for others; the thread that sends
 takes it as it is. The queue, its bounds and its thread are the SDK's, which counts sheets.
 
-A span may end in any thread and, because a finalizer may end one, within what is done here: so the
-lock is reentrant.
+A span may end in any thread and, because a finalizer may end one, within whatever a thread does,
+while it holds the lock here or that of the log. So the lock is reentrant, and nobody whose span
+ends waits for it: a span that comes while another thread has the lock gets a sheet of its own.
 """
 
 import os
@@ -36,6 +37,10 @@ Told: TypeAlias = "bytes | Record | ReadableSpan"
 """A span as it was told, or some that are written."""
 
 SHEET_SPANS: Final = 64
+SHEETS_IN_A_BATCH: Final = 8
+"""At least: the SDK sends as soon as it has a batch of sheets, though the last of them is begun
+only."""
+
 BATCH_SPANS: Final = 2048
 QUEUE_SPANS: Final = 8192
 """Four times OpenTelemetry's defaults: at thousands of spans a second their queue is full after a
@@ -72,7 +77,7 @@ class Sheets(SpanProcessor):
     def __init__(self, exporter: Exporter) -> None:
         queue, batch = _bounds()
         self._exporter = exporter
-        self._sheet_spans = max(min(SHEET_SPANS, batch), 1)
+        self._sheet_spans = max(min(SHEET_SPANS, batch // SHEETS_IN_A_BATCH), 1)
         self._lock = RLock()
         self._open: _Sheet | None = None
         self._batches = trace_export.BatchSpanProcessor(
@@ -85,15 +90,23 @@ class Sheets(SpanProcessor):
         """Put a span on a sheet, if it is sampled."""
         if span.context is None or not span.context.trace_flags & TraceFlags.SAMPLED:
             return
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            self._queue(_Sheet(span.context, [span]))
+            return
+        try:
             sheet = self._open
             if sheet is None:
                 sheet = self._open = _Sheet(span.context)
-                self._batches.on_end(cast("ReadableSpan", sheet))  # which looks at its context only
+                self._queue(sheet)
             sheet.spans.append(span)
             if len(sheet.spans) >= self._sheet_spans:
                 self._open = None
                 sheet.spans = self._exporter.write(sheet.spans)
+        finally:
+            self._lock.release()
+
+    def _queue(self, sheet: _Sheet) -> None:
+        self._batches.on_end(cast("ReadableSpan", sheet))  # which looks at its context only
 
     def shutdown(self) -> None:
         """Send the rest, in 30 s."""
@@ -128,7 +141,8 @@ def _bounds() -> tuple[int, int]:
     """Return how many spans may wait, and how many are sent at once."""
     if os.environ.keys().isdisjoint((OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_EXPORT_BATCH_SIZE)):
         return QUEUE_SPANS, BATCH_SPANS
-    said = trace_export.BatchSpanProcessor  # which logs what is wrong with the variables, too
-    queue: int = said._default_max_queue_size()  # type: ignore[no-untyped-call] # noqa: SLF001
-    batch: int = said._default_max_export_batch_size()  # type: ignore[no-untyped-call] # noqa: SLF001
+    sdk = trace_export.BatchSpanProcessor  # which also logs what is wrong with the variables
+    queue: int = sdk._default_max_queue_size()  # type: ignore[no-untyped-call] # noqa: SLF001
+    batch: int = sdk._default_max_export_batch_size()  # type: ignore[no-untyped-call] # noqa: SLF001
+    sdk._validate_arguments(queue, 1, batch)  # type: ignore[no-untyped-call] # noqa: SLF001
     return queue, batch

@@ -96,31 +96,31 @@ class Sink:
 
     def _run(self) -> None:
         while True:
-            lines, lost = self._take()
+            lines, lost, closing = self._take()
             if lines:
                 self._deliver(lines, lost)
                 with suppress(Empty):  # but at the end there is a ring
                     self._bell.get(timeout=LINGER_SECONDS)
-            elif self._closing:
+            elif closing:
                 self._deliver(lines, lost)
                 return
             else:
                 self._bell.get()
 
-    def _take(self) -> tuple[list[bytes], int]:
+    def _take(self) -> tuple[list[bytes], int, bool]:
         """Take what is made, else the rest, and the number of lines lost; see the theory above.
 
-        A loss alone waits for the next line.
+        A loss alone waits for the next line. The last is whether no line follows.
         """
         with self._lock:
             if not (self._lines or self._latest or self._closing):
                 self._idle = True
-                return [], 0
-            lines, latest, lost = self._lines, [], self._lost
-            if self._closing or not lines:
+                return [], 0, False
+            lines, latest, lost, closing = self._lines, [], self._lost, self._closing
+            if closing or not lines:
                 latest, self._latest = self._latest, []
             self._lines, self._size, self._lost = [], 0, 0
-        return [*lines, _made(latest)] if latest else lines, lost
+        return [*lines, _made(latest)] if latest else lines, lost, closing
 
     def _deliver(self, lines: list[bytes], lost: int) -> None:
         for chunk in _chunks(lines):

@@ -76,6 +76,15 @@ def test_fields_bound_around_the_code_are_on_its_lines(path: Path) -> None:
     assert "run_id" not in after
 
 
+def test_no_name_comes_twice() -> None:
+    """Of fields that are shown by one name the last counts: readers differ about the others."""
+    event = {"level": 1, "level_": 2, "exception": 3, "exc_info": ValueError("x")}
+    pairs = json.loads(json_line(0, "info", event), object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    assert sorted(names) == ["exception", "level", "level_", "message", "timestamp"]
+    assert dict(pairs)["level_"] == 2
+
+
 def test_a_field_never_hides_a_standard_one(path: Path) -> None:
     """Fields named like a standard field get another name, and none makes the call fail."""
     fields: dict[str, object] = {"level": 1, "message": 2, "timestamp": 3, "event": 4, "self": 5}
@@ -275,8 +284,10 @@ def test_structlogs_own_loggers_write_the_same_lines(
     path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What a library logs by structlog is one of our lines, and is written nowhere else."""
-    found = line(path, lambda: structlog.get_logger().bind(a=1).warning("said", b=2))
-    assert [found[name] for name in ("level", "message", "a", "b")] == ["warning", "said", 1, 2]
+    with structlog.contextvars.bound_contextvars(c=3):
+        found = line(path, lambda: structlog.get_logger().bind(a=1).warning("said", b=2))
+    told = [found[name] for name in ("level", "message", "a", "b", "c")]
+    assert told == ["warning", "said", 1, 2, 3]
     assert capfd.readouterr() == ("", "")
 
 

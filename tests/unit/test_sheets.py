@@ -140,7 +140,9 @@ def test_the_variables_bound_spans_not_sheets(monkeypatch: pytest.MonkeyPatch) -
     assert len(exporter.names()) <= 25  # a batch may have been on its way
 
 
-@pytest.mark.parametrize(("queue", "batch"), [("10", "20"), ("0", "1"), ("20", "0"), ("5", "-1")])
+@pytest.mark.parametrize(
+    ("queue", "batch"), [("70", "127"), ("10", "20"), ("0", "1"), ("20", "0"), ("5", "-1")]
+)
 def test_bounds_that_contradict_each_other_are_refused(
     monkeypatch: pytest.MonkeyPatch, queue: str, batch: str
 ) -> None:
@@ -161,6 +163,43 @@ def test_a_span_may_end_within(monkeypatch: pytest.MonkeyPatch) -> None:
             sheets.on_end(span("work"))
         sheets.force_flush()
     assert exporter.names() == [*["work"] * SHEET_SPANS, "within"]
+
+
+def test_nobody_whose_span_ends_waits_for_others() -> None:
+    """While another thread writes a sheet, as long as that takes, a span ends all the same."""
+    exporter = Exporter()
+    writing, written = Event(), Event()
+
+    def write_at_leisure() -> None:
+        writing.set()
+        assert written.wait(60)
+
+    exporter.on_write = write_at_leisure
+    with sheets_of(exporter) as sheets:
+
+        def fill() -> None:
+            for _ in range(SHEET_SPANS):
+                sheets.on_end(span("work"))
+
+        other = Thread(target=fill)
+        other.start()
+        assert writing.wait(60)
+        sheets.on_end(span("meanwhile"))
+        written.set()
+        other.join()
+    assert exporter.names() == [*["work"] * SHEET_SPANS, "meanwhile"]
+
+
+@pytest.mark.parametrize("batch", ["16", "64", "127"])
+def test_a_small_batch_is_waited_for(monkeypatch: pytest.MonkeyPatch, batch: str) -> None:
+    """What does not make a batch is not sent before its time."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)
+    exporter = Exporter()
+    with sheets_of(exporter) as sheets:
+        for number in range(10):
+            sheets.on_end(span(str(number)))
+    assert exporter.batches() == [[str(number) for number in range(10)]]
 
 
 def test_what_is_not_sampled_is_not_sent() -> None:
