@@ -11,13 +11,14 @@ A sheet is queued with its first span, for no span is to wait for others; the th
 takes it as it is. The queue, its bounds and its thread are the SDK's, which counts sheets.
 
 A span may end in any thread and, because a finalizer may end one, within whatever a thread does,
-while it holds the lock here or that of the log. So the lock is reentrant, and nobody whose span
-ends waits for it: a span that comes while another thread has the lock gets a sheet of its own.
+while it holds the lock here or that of the log. So nobody whose span ends waits for the lock: who
+has it looks once more for what has ended meanwhile, after giving it back.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from threading import RLock
+from threading import Lock
 from typing import Final, Protocol, TypeAlias, cast
 
 import attrs
@@ -36,7 +37,7 @@ __all__ = ["Exporter", "Sheets", "Told"]
 Told: TypeAlias = "bytes | Record | ReadableSpan"
 """A span as it was told, or some that are written."""
 
-SHEET_SPANS: Final = 64
+SHEET_SPANS: Final = 128
 SHEETS_IN_A_BATCH: Final = 8
 """At least: the SDK sends as soon as it has a batch of sheets, though the last of them is begun
 only."""
@@ -64,7 +65,7 @@ class Exporter(Protocol):
 class _Sheet:
     """Some spans; by `context`, the first one's, the SDK sees that they are sampled."""
 
-    context: SpanContext
+    context: SpanContext | None
     spans: list[Told] = attrs.field(factory=list)
 
 
@@ -78,7 +79,8 @@ class Sheets(SpanProcessor):
         queue, batch = _bounds()
         self._exporter = exporter
         self._sheet_spans = max(min(SHEET_SPANS, batch // SHEETS_IN_A_BATCH), 1)
-        self._lock = RLock()
+        self._lock = Lock()
+        self._ended: deque[Record | ReadableSpan] = deque()
         self._open: _Sheet | None = None
         self._batches = trace_export.BatchSpanProcessor(
             cast("trace_export.SpanExporter", _Sender(exporter, self._take)),
@@ -88,25 +90,28 @@ class Sheets(SpanProcessor):
 
     def on_end(self, span: Record | ReadableSpan) -> None:
         """Put a span on a sheet, if it is sampled."""
-        if span.context is None or not span.context.trace_flags & TraceFlags.SAMPLED:
-            return
-        if not self._lock.acquire(blocking=False):
-            self._queue(_Sheet(span.context, [span]))
-            return
-        try:
-            sheet = self._open
-            if sheet is None:
-                sheet = self._open = _Sheet(span.context)
-                self._queue(sheet)
-            sheet.spans.append(span)
-            if len(sheet.spans) >= self._sheet_spans:
-                self._open = None
-                sheet.spans = self._exporter.write(sheet.spans)
-        finally:
-            self._lock.release()
+        if span.context is not None and span.context.trace_flags & TraceFlags.SAMPLED:
+            self._ended.append(span)
+            self._gather()
 
-    def _queue(self, sheet: _Sheet) -> None:
-        self._batches.on_end(cast("ReadableSpan", sheet))  # which looks at its context only
+    def _gather(self) -> None:
+        """Put what has ended on sheets, unless another thread has the lock, which then does so."""
+        while self._ended and self._lock.acquire(blocking=False):
+            try:
+                while self._ended:
+                    self._put(self._ended.popleft())
+            finally:
+                self._lock.release()
+
+    def _put(self, span: Record | ReadableSpan) -> None:
+        sheet = self._open
+        if sheet is None:
+            sheet = self._open = _Sheet(span.context)
+            self._batches.on_end(cast("ReadableSpan", sheet))  # which looks at its context only
+        sheet.spans.append(span)
+        if len(sheet.spans) >= self._sheet_spans:
+            self._open = None
+            sheet.spans = self._exporter.write(sheet.spans)
 
     def shutdown(self) -> None:
         """Send the rest, in 30 s."""
@@ -120,7 +125,9 @@ class Sheets(SpanProcessor):
         with self._lock:
             if sheet is self._open:
                 self._open = None
-            return sheet.spans
+            spans = sheet.spans
+        self._gather()
+        return spans
 
 
 @attrs.frozen

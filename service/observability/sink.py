@@ -33,7 +33,7 @@ Line: TypeAlias = "bytes | Callable[[], bytes]"
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 WRITE_BYTES: Final = 64 * 1024  # what a Linux pipe holds
 LINGER_SECONDS: Final = 0.05  # lines of this time go out together, behind the first
-MADE_TOGETHER: Final = 64
+MADE_TOGETHER: Final = 128
 POLL_MILLISECONDS: Final = 1000
 
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -127,16 +128,8 @@ def request_span(
     Follows OpenTelemetry's conventions for HTTP servers. A path without a route is not recorded:
     it may hold anything.
     """
-    known = method in METHODS
-    attributes: dict[str, AnyValue] = {
-        "http.request.method": method if known else "_OTHER",
-        "url.scheme": "http",
-    }
-    name = method if known else "HTTP"
-    if route is not None:
-        attributes |= {"http.route": route, "url.path": route}
-        name = f"{name} {route}"
-    return _Opened(name, SpanKind.SERVER, attributes, parent=_caller(headers))
+    name, attributes = _request(method, route)
+    return _Opened(name, SpanKind.SERVER, attributes.copy(), parent=_caller(headers))
 
 
 def enqueue_span(job_id: str, run_id: str, trigger: Trigger) -> AbstractContextManager[Span]:
@@ -288,6 +281,21 @@ class _Opened(_Marked):
     ) -> None:
         context.detach(self._token)
         super().__exit__(kind, error, traceback)
+
+
+@lru_cache(maxsize=256)
+def _request(method: str, route: str | None) -> tuple[str, dict[str, AnyValue]]:
+    """Return the name of a request's span, and what is known of it at first."""
+    known = method in METHODS
+    attributes: dict[str, AnyValue] = {
+        "http.request.method": method if known else "_OTHER",
+        "url.scheme": "http",
+    }
+    name = method if known else "HTTP"
+    if route is not None:
+        attributes |= {"http.route": route, "url.path": route}
+        name = f"{name} {route}"
+    return name, attributes
 
 
 def _caller(headers: Mapping[str, str]) -> SpanContext:
