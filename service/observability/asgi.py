@@ -59,7 +59,7 @@ class Watched:
         with request_span(method, route, _trace_headers(scope)) as span:
             try:
                 await self.app(scope, receive, answer.send)
-            except Exception as error:
+            except Exception as error:  # told, and left to the server
                 answer.status = 500  # what the server makes of it
                 capture_crash(error, route=route or "")
                 raise

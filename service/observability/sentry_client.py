@@ -186,7 +186,7 @@ class _Transport(HttpTransport):
                 method, url, body=body, headers=headers, preload_content=False
             )
             response = HTTPResponse(beginning_of(answer), answer.headers, answer.status)
-        except Exception as error:
+        except Exception as error:  # kept account of, and left to the SDK
             self.collector.failed(error)
             raise
         if response.status < 300:  # noqa: PLR2004 - what HTTP calls success

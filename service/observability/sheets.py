@@ -39,8 +39,7 @@ Told: TypeAlias = "bytes | Record | ReadableSpan"
 
 SHEET_SPANS: Final = 128
 SHEETS_IN_A_BATCH: Final = 8
-"""At least: the SDK sends as soon as it has a batch of sheets, though the last of them is begun
-only."""
+"""At least: the SDK sends as soon as a batch of sheets is queued, of which one has only begun."""
 
 BATCH_SPANS: Final = 2048
 QUEUE_SPANS: Final = 8192

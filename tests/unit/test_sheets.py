@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -128,20 +128,20 @@ def test_what_is_no_unicode_is_left_to_the_sender() -> None:
 
 def test_the_variables_bound_spans_not_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch has as many spans as they allow at most, and of those that wait the oldest go."""
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "80")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "40")
     exporter = Exporter()
     exporter.gate.clear()
     with sheets_of(exporter) as sheets:
-        for number in range(100):
+        for number in range(400):
             sheets.on_end(span(str(number)))
-    assert all(len(batch) <= 5 for batch in exporter.batches())
-    assert exporter.names()[-20:] == [str(number) for number in range(80, 100)]
-    assert len(exporter.names()) <= 25  # a batch may have been on its way
+    assert all(len(batch) <= 40 for batch in exporter.batches())
+    assert exporter.names()[-80:] == [str(number) for number in range(320, 400)]
+    assert len(exporter.names()) <= 120  # a batch may have been on its way
 
 
 @pytest.mark.parametrize(
-    ("queue", "batch"), [("70", "127"), ("10", "20"), ("0", "1"), ("20", "0"), ("5", "-1")]
+    ("queue", "batch"), [("70", "71"), ("10", "20"), ("0", "1"), ("20", "0"), ("5", "-1")]
 )
 def test_bounds_that_contradict_each_other_are_refused(
     monkeypatch: pytest.MonkeyPatch, queue: str, batch: str
@@ -199,7 +199,50 @@ def test_a_small_batch_is_waited_for(monkeypatch: pytest.MonkeyPatch, batch: str
     with sheets_of(exporter) as sheets:
         for number in range(10):
             sheets.on_end(span(str(number)))
+            let_others_run()
     assert exporter.batches() == [[str(number) for number in range(10)]]
+
+
+def let_others_run() -> None:
+    """Give the interpreter away, as each thread does that begins and ends."""
+    for _ in range(20):
+        thread = Thread(target=sum, args=((),))
+        thread.start()
+        thread.join()
+
+
+class Meanwhile:
+    """A lock; something happens as soon as someone who waited for it has it."""
+
+    def __init__(self, happen: Callable[[], None]) -> None:
+        self._lock = Lock()
+        self._happen = happen
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._happen()
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
+def test_what_ends_while_a_sheet_is_taken_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be put on a sheet then, and does not wait for the next span either."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    exporter = Exporter()
+    names = ["meanwhile"]
+    with sheets_of(exporter) as sheets:
+
+        def end_one() -> None:
+            while names:
+                sheets.on_end(span(names.pop()))
+
+        monkeypatch.setattr(sheets, "_lock", Meanwhile(end_one))
+        sheets.on_end(span("first"))
+        sheets.force_flush()
+    assert sorted(exporter.names()) == ["first", "meanwhile"]
 
 
 def test_what_is_not_sampled_is_not_sent() -> None:
